@@ -1,0 +1,222 @@
+#include "cli/app.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <functional>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "core/error.hpp"
+
+namespace zebroid {
+namespace {
+
+constexpr int exit_usage = 2;
+constexpr int exit_interrupted = 130;
+
+/// Everything that flags can say.
+struct Flags {
+  Request request;
+  OutputFiles files;
+  Output output;
+  std::string color = "auto";
+  std::string engine = "fast";
+  std::vector<std::string> vary;
+  std::vector<std::string> paths;
+  std::optional<std::string> what;
+};
+
+void add_output_flags(CLI::App& command, Flags& flags) {
+  command.add_flag("--json", flags.output.json, "one JSON document on stdout");
+  command.add_flag("--quiet", flags.output.quiet, "no progress, no notes");
+  command.add_option("--color", flags.color, "auto, always or never")
+      ->check(CLI::IsMember({"auto", "always", "never"}))
+      ->capture_default_str();
+}
+
+void add_request_flags(CLI::App& command, Flags& flags) {
+  Request& request = flags.request;
+  command.add_option("--model", request.model,
+                     "built-in name, Hugging Face config.json, or a folder with one");
+  command.add_option(
+      "--cluster", request.cluster,
+      "built-in name, cluster file, or GPUs as in 6xA40,6xV100-16GB or 2x8xA100-80GB");
+  command.add_option("--network", request.network,
+                     "bandwidth of each node, as 100Gbps or 12.5GB/s");
+  command.add_option("--sequence-length", request.sequence_length, "tokens per sequence [4096]");
+  command.add_option("--global-batch", request.global_batch,
+                     "sequences per iteration, or max [64Ki tokens per GPU]");
+  command.add_option("--microbatches", request.microbatches, "a number or auto");
+  command.add_option("--chunks", request.chunks,
+                     "cuts of every all-to-all of ep: a number or auto");
+  command.add_option("--groups", request.groups, "copies of the model: a number or auto");
+  command.add_option("--strategy", request.strategies, "zebra or ep; repeatable [both]")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--expert-assignment", request.expert_assignment,
+                     "even or gather-and-squeeze [gather-and-squeeze]");
+  command.add_option("--recompute", request.recompute, "auto, none, module or layer [auto]");
+  command.add_option("--optimizer", request.optimizer, "adamw or adamw-8bit [adamw]");
+  command.add_option("--routing", request.routing, "uniform, lognormal:SIGMA or a file [uniform]");
+  command.add_option("--seed", request.seed, "of lognormal routing [0]");
+  command.add_option("--calibration", request.calibrations, "a calibration file; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--scenario", request.scenario_file,
+                     "a JSON file with any of these; flags win");
+  command
+      .add_option("--set", request.settings,
+                  "PATH=VALUE, any field of the resolved scenario, as model.num_local_experts=12")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--engine", flags.engine, "fast")
+      ->check(CLI::IsMember({"fast"}))
+      ->capture_default_str();
+}
+
+void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
+  CLI::App* command = app.add_subcommand("simulate", "one strategy, or several side by side");
+  command->add_option("SCHEDULE", flags.paths, "a schedule file to simulate as it is")
+      ->expected(0, 1);
+  add_request_flags(*command, flags);
+  add_output_flags(*command, flags);
+  command->add_option("--svg", flags.files.svg, "write a Gantt picture");
+  command->add_option("--trace", flags.files.trace, "write a Perfetto trace (ui.perfetto.dev)");
+  command->add_option("--schedule", flags.files.schedule, "write the schedule");
+  command->add_option("--timeline", flags.files.timeline, "write the timeline");
+  command->footer(
+      "Examples:\n"
+      "  zebroid simulate --model mixtral-d1 --cluster 6xA40,6xV100-16GB --sequence-length 16384\n"
+      "  zebroid simulate --model ./config.json --cluster 4xA40,8xV100-16GB --strategy zebra --svg "
+      "step.svg");
+  command->callback([&flags, &chosen] {
+    chosen = [&flags] {
+      return flags.paths.empty()
+                 ? simulate_command(flags.request, flags.files, flags.output)
+                 : simulate_file_command(flags.paths.front(), flags.files, flags.output);
+    };
+  });
+}
+
+void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
+  CLI::App* command =
+      app.add_subcommand("sweep", "vary anything; one JSON line per point as it is done");
+  add_request_flags(*command, flags);
+  add_output_flags(*command, flags);
+  command
+      ->add_option(
+          "--vary", flags.vary,
+          "PATH=VALUES, values as 2:12, 2:12:2 or a,b,c; cluster.KIND is the count of that "
+          "kind; repeatable")
+      ->required()
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->footer(
+      "Example:\n"
+      "  zebroid sweep --model mixtral-d1 --cluster o1 --vary cluster.A40=2:12 \\\n"
+      "      --vary training.sequence_length=4096,16384 > sweep.ndjson");
+  command->callback([&flags, &chosen] {
+    chosen = [&flags] { return sweep_command(flags.request, flags.vary, flags.output); };
+  });
+}
+
+void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
+  CLI::App* verify = app.add_subcommand(
+      "verify", "check schedules, clusters, models, calibrations; exit code 4 when one has faults");
+  verify->add_option("FILE", flags.paths, "files to check")->required();
+  add_output_flags(*verify, flags);
+  verify->callback([&flags, &chosen] {
+    chosen = [&flags] { return verify_command(flags.paths, flags.output); };
+  });
+  CLI::App* list = app.add_subcommand("list", "built-in GPUs, models, clusters, strategies");
+  list->add_option("WHAT", flags.what, "gpus, models, clusters or strategies");
+  add_output_flags(*list, flags);
+  list->callback(
+      [&flags, &chosen] { chosen = [&flags] { return list_command(flags.what, flags.output); }; });
+  CLI::App* show = app.add_subcommand("show", "a model, GPU or cluster as it is understood");
+  show->add_option("NAME", flags.what, "a built-in name or a file")->required();
+  add_output_flags(*show, flags);
+  show->callback(
+      [&flags, &chosen] { chosen = [&flags] { return show_command(*flags.what, flags.output); }; });
+}
+
+/// CLI11's message, with the nearest command or flag for a word that it does not know.
+std::string usage_message(const CLI::App& app, const CLI::ParseError& error, int argc,
+                          char** argv) {
+  std::string message = error.what();
+  std::vector<std::string> words;
+  const CLI::App* command = &app;
+  for (const CLI::App* sub : app.get_subcommands()) command = sub;
+  for (const CLI::App* sub : app.get_subcommands({})) words.push_back(sub->get_name());
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : command->get_options()) flags.push_back(option->get_name());
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool is_flag = word.starts_with("-");
+    if (!is_flag && (command != &app || i > 1)) continue;
+    const std::string name = word.substr(0, word.find('='));
+    const std::string near = nearest(name, is_flag ? flags : words);
+    if (!near.empty() && near != name) {
+      message += fmt::format("\n'{}': did you mean '{}'?", name, near);
+    }
+  }
+  return message;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("How to train a Mixture-of-Experts model on GPUs of several generations.",
+               "zebroid");
+  app.set_version_flag("--version", "zebroid " ZEBROID_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Exit codes: 0 done, 1 our fault, 2 bad usage or input, 3 does not fit in memory, 4 check "
+      "failed,\n"
+      "5 hardware not available, 6 run aborted, 130 interrupted. `zebroid COMMAND --help` has "
+      "examples.");
+  Flags flags;
+  std::function<int()> chosen;
+  add_simulate(app, flags, chosen);
+  add_sweep(app, flags, chosen);
+  add_inspections(app, flags, chosen);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    print_note("zebroid: " + usage_message(app, error, argc, argv) +
+               "\nTry `zebroid --help` or `zebroid COMMAND --help`.");
+    return exit_usage;
+  }
+  if (flags.color == "always") flags.output.color = ColorMode::always;
+  if (flags.color == "never") flags.output.color = ColorMode::never;
+  notice_interrupts();
+  return chosen();
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) noexcept {
+  try {
+    try {
+      return run(argc, argv);
+    } catch (const Interrupted&) {
+      print_note("zebroid: interrupted");
+      return exit_interrupted;
+    } catch (const Error& error) {
+      print_note(fmt::format("zebroid: {}", error.what()));
+      return static_cast<int>(error.kind());
+    } catch (const std::bad_alloc&) {
+      print_note("zebroid: out of memory");
+    } catch (const std::exception& error) {
+      print_note(fmt::format("zebroid: internal error: {}; please report it", error.what()));
+    }
+  } catch (...) {  // not even stderr can be written
+  }
+  return static_cast<int>(ErrorKind::internal);
+}
+
+}  // namespace zebroid

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/request.hpp"
+#include "cli/terminal.hpp"
+
+namespace zebroid {
+
+/// How results are shown; common to all commands.
+struct Output {
+  bool json = false;
+  bool quiet = false;
+  ColorMode color = ColorMode::automatic;
+};
+
+/// Files to write beside the result. With several strategies the first takes the name as it is, the
+/// others add theirs.
+struct OutputFiles {
+  std::optional<std::string> svg;
+  std::optional<std::string> trace;
+  std::optional<std::string> schedule;
+  std::optional<std::string> timeline;
+};
+
+// Each returns the exit code for what it found and throws Error for what went wrong.
+
+int simulate_command(const Request& request, const OutputFiles& files, const Output& output);
+/// Simulates a schedule file as it is.
+int simulate_file_command(const std::string& path, const OutputFiles& files, const Output& output);
+/// vary: PATH=VALUES each.
+int sweep_command(const Request& request, const std::vector<std::string>& vary,
+                  const Output& output);
+int verify_command(const std::vector<std::string>& paths, const Output& output);
+int list_command(const std::optional<std::string>& what, const Output& output);
+int show_command(const std::string& what, const Output& output);
+
+}  // namespace zebroid

@@ -1,0 +1,306 @@
+#include "cli/request.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "core/error.hpp"
+#include "models/config_dir.hpp"
+
+namespace zebroid {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorKind::input, message); }
+
+/// A flag whose value may also be written as a JSON number.
+std::string text_of(const JsonView& view) {
+  if (view.json().is_number()) return view.json().dump();
+  return view.text();
+}
+
+std::optional<std::uint32_t> parse_tuned(const std::string& flag,
+                                         const std::optional<std::string>& text) {
+  if (!text || *text == "auto") return std::nullopt;
+  constexpr std::uint64_t most = 4096;
+  return static_cast<std::uint32_t>(parse_count(flag, *text, 1, most));
+}
+
+template <class Enum>
+Enum parse_name(const std::string& what, const std::string& name,
+                const std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), name);
+  if (found == known.end()) refuse(unknown_name(what, name, known));
+  return static_cast<Enum>(found - known.begin());
+}
+
+std::vector<std::string> keys_of(const Json& object) {
+  std::vector<std::string> out;
+  for (const auto& [key, value] : object.items()) out.push_back(key);
+  return out;
+}
+
+/// The GPU kind that a row of a cluster names, "" when it does not.
+std::string kind_of(const Json& row) {
+  if (!row.is_object() || !row.contains("kind") || !row["kind"].is_string()) return "";
+  return row["kind"].get<std::string>();
+}
+
+/// "cluster.KIND": one row of the kind with that many GPUs, in place of its first row or as a new
+/// one.
+bool set_kind_count(Json& scenario, std::string kind, const Json& value) {
+  if (const auto at = position_of(kind, gpu_catalogue())) kind = gpu_catalogue()[*at].name;
+  if (!scenario["cluster"].is_object() || !scenario["cluster"]["gpus"].is_array()) return false;
+  Json& rows = scenario["cluster"]["gpus"];
+  Json* first = nullptr;
+  for (Json& row : rows) {
+    if (kind_of(row) != kind) continue;
+    if (first == nullptr) {
+      first = &row;
+    } else {
+      row["count"] = 0;
+    }
+  }
+  if (first == nullptr) {
+    const bool known = position_of(kind, gpu_catalogue()).has_value();
+    if (!known) return false;
+    rows.push_back({{"kind", kind}});
+    first = &rows.back();
+  }
+  (*first)["count"] = value;
+  return true;
+}
+
+Json* descend(Json& at, const std::string& key) {
+  if (at.is_object()) {
+    const auto found = at.find(key);
+    return found == at.end() ? nullptr : &*found;
+  }
+  std::size_t index = 0;
+  const auto [end, failure] = std::from_chars(key.data(), key.data() + key.size(), index);
+  const bool is_index = at.is_array() && failure == std::errc() && end == key.data() + key.size();
+  return is_index && index < at.size() ? &at[index] : nullptr;
+}
+
+}  // namespace
+
+std::uint64_t parse_count(const std::string& flag, const std::string& text, std::uint64_t low,
+                          std::uint64_t high) {
+  std::uint64_t number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool whole = end == text.data() + text.size() && !text.empty();
+  if (whole && failure == std::errc() && number >= low && number <= high) return number;
+  refuse(fmt::format("{}: expected a whole number from {} to {}, got '{}'", flag, low, high, text));
+}
+
+std::vector<std::string> builtin_names(const std::string& folder) {
+  std::vector<std::string> out;
+  for (const auto& entry : fs::directory_iterator(config_dir() / folder)) {
+    if (entry.path().extension() == ".json") out.push_back(entry.path().stem().string());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+JsonDocument find_model_config(const std::string& name_or_path) {
+  const std::vector<std::string> names = builtin_names("models");
+  if (std::find(names.begin(), names.end(), name_or_path) != names.end()) {
+    return read_json(config_dir() / "models" / (name_or_path + ".json"));
+  }
+  const fs::path path(name_or_path);
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) {
+    if (!fs::exists(path / "config.json", ignored)) {
+      refuse(fmt::format("{}: a folder without a config.json", name_or_path));
+    }
+    return read_json(path / "config.json");
+  }
+  if (fs::exists(path, ignored) || name_or_path.find('/') != std::string::npos ||
+      path.extension() == ".json") {
+    return read_json(path);
+  }
+  refuse(unknown_name("model", name_or_path, names) +
+         "; or give a Hugging Face config.json or its folder");
+}
+
+std::string model_name_of(const std::string& name_or_path) {
+  fs::path path(name_or_path);
+  if (path.filename().empty()) path = path.parent_path();
+  if (path.filename() == "config.json" && path.has_parent_path()) path = path.parent_path();
+  return path.extension() == ".json" ? path.stem().string() : path.filename().string();
+}
+
+std::pair<std::string, Json> parse_setting(const std::string& text) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    refuse(fmt::format("expected PATH=VALUE, got '{}'", text));
+  }
+  const std::string value = text.substr(equals + 1);
+  try {
+    return {text.substr(0, equals), parse_json(value, "value").root};
+  } catch (const Error&) {  // a bare word
+    return {text.substr(0, equals), Json(value)};
+  }
+}
+
+void set_field(Json& scenario, const std::string& path, const Json& value) {
+  constexpr std::string_view cluster = "cluster.";
+  if (path.starts_with(cluster)) {
+    const std::string kind = path.substr(cluster.size());
+    if (!scenario["cluster"].contains(kind) && set_kind_count(scenario, kind, value)) return;
+  }
+  Json* at = &scenario;
+  std::size_t begin = 0;
+  while (begin <= path.size()) {
+    const std::size_t dot = std::min(path.find('.', begin), path.size());
+    const std::string key = path.substr(begin, dot - begin);
+    Json* next = descend(*at, key);
+    if (next == nullptr) {
+      std::vector<std::string> known = at->is_object() ? keys_of(*at) : std::vector<std::string>{};
+      if (at == &scenario["cluster"] && at->is_object() && at->contains("gpus")) {
+        for (const Json& row : scenario["cluster"]["gpus"]) known.push_back(kind_of(row));
+      }
+      refuse(fmt::format("{}: {}", path, unknown_name("field", key, known)));
+    }
+    at = next;
+    begin = dot + 1;
+  }
+  *at = value;
+}
+
+void read_scenario_file(Request& request) {
+  if (!request.scenario_file) return;
+  const JsonDocument document = read_json(*request.scenario_file);
+  Faults faults;
+  const JsonView root(document, faults);
+  const std::vector<std::pair<std::string, std::optional<std::string>*>> texts = {
+      {"model", &request.model},
+      {"cluster", &request.cluster},
+      {"network", &request.network},
+      {"sequence_length", &request.sequence_length},
+      {"global_batch", &request.global_batch},
+      {"microbatches", &request.microbatches},
+      {"chunks", &request.chunks},
+      {"groups", &request.groups},
+      {"expert_assignment", &request.expert_assignment},
+      {"recompute", &request.recompute},
+      {"optimizer", &request.optimizer},
+      {"routing", &request.routing},
+      {"seed", &request.seed}};
+  const std::vector<std::pair<std::string, std::vector<std::string>*>> lists = {
+      {"strategy", &request.strategies},
+      {"calibration", &request.calibrations},
+      {"set", &request.settings}};
+  std::vector<std::string> known = {"schema"};
+  for (const auto& [key, target] : texts) known.push_back(key);
+  for (const auto& [key, target] : lists) known.push_back(key);
+  root.only_keys(known);
+  root.at("schema").name_of("schema", {"zebroid.request/1"});
+  for (const auto& [key, target] : texts) {
+    const auto value = root.find(key);
+    if (value && !*target) *target = text_of(*value);
+  }
+  for (const auto& [key, target] : lists) {
+    const auto value = root.find(key);
+    if (!value || !target->empty()) continue;
+    for (const JsonView& element : value->elements()) target->push_back(element.text());
+  }
+  faults.throw_if_any();
+}
+
+Resolver::Resolver(Request request) : request_(std::move(request)) {
+  read_scenario_file(request_);
+  if (!request_.model)
+    refuse("which model? Give --model NAME or a config.json; `zebroid list models`");
+  if (!request_.cluster) refuse("which GPUs? Give --cluster, as in --cluster 6xA40,6xV100-16GB");
+  base_["schema"] = "zebroid.scenario/1";
+  read_model_file();
+  std::optional<BytesPerSecond> network;
+  if (request_.network) network = parse_bandwidth(*request_.network);
+  const Cluster cluster = load_cluster(*request_.cluster, network);
+  notes_.insert(notes_.end(), cluster.notes.begin(), cluster.notes.end());
+  base_["cluster"] = to_json(cluster);
+  read_training();
+  base_["routing"] = {{"spec", request_.routing.value_or("uniform")},
+                      {"seed", parse_count("--seed", request_.seed.value_or("0"), 0, INT64_MAX)}};
+  calibration_ = load_calibration(request_.calibrations);
+  read_plans();
+}
+
+void Resolver::read_model_file() {
+  const JsonDocument config = find_model_config(*request_.model);
+  const std::string name = model_name_of(*request_.model);
+  read_model(config, name);  // here errors can still name the file and its lines
+  base_["model_name"] = name;
+  base_["model"] = config.root;
+}
+
+void Resolver::read_training() {
+  constexpr std::uint64_t longest = std::uint64_t{1} << 24U;
+  constexpr std::uint64_t most_sequences = std::uint64_t{1} << 32U;
+  Training training;
+  if (request_.sequence_length) {
+    training.sequence_length = static_cast<std::uint32_t>(
+        parse_count("--sequence-length", *request_.sequence_length, 1, longest));
+  }
+  const std::string batch = request_.global_batch.value_or("auto");
+  if (batch == "max") {
+    wants_largest_batch_ = true;
+  } else if (batch != "auto") {
+    training.global_batch_sequences = parse_count("--global-batch", batch, 1, most_sequences);
+  }
+  Json out = to_json(training);
+  if (request_.recompute) out["recompute"] = *request_.recompute;
+  if (request_.optimizer) out["optimizer"] = *request_.optimizer;
+  base_["training"] = out;
+}
+
+void Resolver::read_plans() {
+  PlanRequest plan;
+  plan.microbatches = parse_tuned("--microbatches", request_.microbatches);
+  plan.chunks = parse_tuned("--chunks", request_.chunks);
+  plan.groups = parse_tuned("--groups", request_.groups);
+  if (request_.expert_assignment) {
+    plan.assignment = parse_name<ExpertAssignment>("expert assignment", *request_.expert_assignment,
+                                                   expert_assignment_names());
+  }
+  std::vector<std::string> strategies = request_.strategies;
+  every_strategy_ = strategies.empty();
+  if (every_strategy_) strategies = {"zebra", "ep"};
+  for (const std::string& name : strategies) {
+    plan.strategy = parse_name<Strategy>("strategy", name, strategy_names());
+    plans_.push_back(plan);
+  }
+}
+
+Resolved Resolver::resolve(const std::vector<std::pair<std::string, Json>>& changes) const {
+  Json resolved = base_;
+  std::vector<std::pair<std::string, Json>> late;  // calibration follows from the cluster's kinds
+  std::vector<std::pair<std::string, Json>> all;
+  for (const std::string& setting : request_.settings) all.push_back(parse_setting(setting));
+  all.insert(all.end(), changes.begin(), changes.end());
+  for (const auto& change : all) {
+    if (change.first.starts_with("calibration.")) {
+      late.push_back(change);
+    } else {
+      set_field(resolved, change.first, change.second);
+    }
+  }
+  const JsonDocument with_cluster{"scenario", "", resolved};
+  Faults faults;
+  const Cluster cluster = read_cluster(JsonView(with_cluster, faults).at("cluster"));
+  faults.throw_if_any();
+  resolved["calibration"] = to_json(calibration_, cluster.kinds);
+  for (const auto& [path, value] : late) set_field(resolved, path, value);
+  Resolved out{read_scenario({"scenario", "", std::move(resolved)}), BatchRule::given};
+  std::uint64_t& batch = out.scenario.training.global_batch_sequences;
+  if (batch > 0) return out;
+  out.batch_rule = wants_largest_batch_ ? BatchRule::max : BatchRule::tokens_per_gpu;
+  if (!wants_largest_batch_) batch = default_global_batch(out.scenario);
+  return out;
+}
+
+}  // namespace zebroid

@@ -1,0 +1,98 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/terminal.hpp"
+#include "core/json.hpp"
+#include "models/scenario.hpp"
+#include "planner/planner.hpp"
+
+namespace zebroid {
+
+/// What a person asks of simulate or sweep, as flags or in a --scenario file; not given = the
+/// default.
+struct Request {
+  std::optional<std::string> model;
+  std::optional<std::string> cluster;
+  std::optional<std::string> network;
+  std::optional<std::string> sequence_length;
+  std::optional<std::string> global_batch;
+  std::optional<std::string> microbatches;
+  std::optional<std::string> chunks;
+  std::optional<std::string> groups;
+  std::vector<std::string> strategies;
+  std::optional<std::string> expert_assignment;
+  std::optional<std::string> recompute;
+  std::optional<std::string> optimizer;
+  std::optional<std::string> routing;
+  std::optional<std::string> seed;
+  std::vector<std::string> calibrations;
+  std::vector<std::string> settings;  ///< PATH=VALUE, applied to the resolved scenario
+  std::optional<std::string> scenario_file;
+};
+
+/// Fills what the flags leave open from the --scenario file, if any. Throws Error(input).
+void read_scenario_file(Request& request);
+
+/// How the global batch came about.
+enum class BatchRule : std::uint8_t { given, tokens_per_gpu, max };
+
+struct Resolved {
+  Scenario scenario;
+  BatchRule batch_rule = BatchRule::tokens_per_gpu;
+};
+
+/// A request made concrete. The inputs that files name are read once, so that a sweep can change
+/// fields and resolve again.
+class Resolver {
+ public:
+  explicit Resolver(Request request);
+
+  /// The scenario with the request's settings and then `changes` (PATH, value) applied to its
+  /// resolved form. With BatchRule::max its batch is 0 and for the caller to find.
+  Resolved resolve(const std::vector<std::pair<std::string, Json>>& changes) const;
+  /// One per strategy asked for; all of them when none was named.
+  const std::vector<PlanRequest>& plans() const { return plans_; }
+  /// No strategy was named: those that cannot be had are left out, as long as one can.
+  bool every_strategy() const { return every_strategy_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+
+ private:
+  void read_model_file();
+  void read_training();
+  void read_plans();
+
+  Request request_;
+  Json base_;  ///< resolved form, without calibration
+  Calibration calibration_;
+  std::vector<PlanRequest> plans_;
+  bool wants_largest_batch_ = false;
+  bool every_strategy_ = false;
+  std::vector<std::string> notes_;
+};
+
+/// Splits "PATH=VALUE"; the value is JSON when it reads as JSON, else a string. Throws
+/// Error(input).
+std::pair<std::string, Json> parse_setting(const std::string& text);
+
+/// Sets a field of a resolved scenario by its dotted path, as "training.sequence_length" or
+/// "cluster.gpus.0.count"; "cluster.KIND" is the number of GPUs of a kind. Throws Error(input) with
+/// the nearest known key when there is no such field.
+void set_field(Json& scenario, const std::string& path, const Json& value);
+
+/// A whole number >= low written in decimal. Throws Error(input) naming the flag.
+std::uint64_t parse_count(const std::string& flag, const std::string& text, std::uint64_t low,
+                          std::uint64_t high);
+
+/// A built-in model's name, a config.json or a folder with one. Throws Error(input), offering the
+/// nearest name.
+JsonDocument find_model_config(const std::string& name_or_path);
+/// "mixtral-d1" for ".../mixtral-d1.json" or ".../mixtral-d1/config.json".
+std::string model_name_of(const std::string& name_or_path);
+std::vector<std::string> builtin_names(const std::string& folder);  ///< of configs/FOLDER, sorted
+
+}  // namespace zebroid

@@ -1,0 +1,204 @@
+#include "cli/result.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "core/error.hpp"
+#include "schedule/files.hpp"
+#include "sim/bound.hpp"
+#include "sim/simulate.hpp"
+
+namespace zebroid {
+namespace {
+
+std::string_view rule_text(BatchRule rule) {
+  switch (rule) {
+    case BatchRule::given:
+      return "given";
+    case BatchRule::tokens_per_gpu:
+      return "64Ki tokens per GPU, raised until every strategy's attention GPU count divides it";
+    case BatchRule::max:
+      return "largest that fits every strategy";
+  }
+  return "";
+}
+
+/// Shares of the predicted time over all ranks: compute by its costs' grades, exposed communication
+/// as roofline, because link rates are datasheet values.
+Json evidence_json(const Plan& plan, const PredictedLoad& load,
+                   const std::vector<Utilization>& use) {
+  Cost sum;
+  for (std::uint32_t r = 0; r < plan.schedule.ranks.size(); ++r) {
+    for (const Op& op : plan.schedule.program_of({r})) {
+      if (!is_exchange(op.work)) sum += load.cost({r}, op);
+    }
+    sum.by_evidence.at(static_cast<std::size_t>(Evidence::roofline)) +=
+        plan.timeline.makespan() * use[r].exposed;
+  }
+  const Seconds total = sum.total();
+  Json out;
+  for (std::size_t e = 0; e < evidence_count; ++e) {
+    out[std::string(name_of(static_cast<Evidence>(e)))] =
+        total.value > 0 ? sum.by_evidence.at(e) / total : 0.0;
+  }
+  return out;
+}
+
+Json memory_json(const MemoryUse& use) {
+  return {{"weights_bytes", use.weights.value},
+          {"gradients_bytes", use.gradients.value},
+          {"optimizer_bytes", use.optimizer.value},
+          {"activations_bytes", use.activations.value},
+          {"receive_buffers_bytes", use.receive_buffers.value},
+          {"runtime_bytes", use.runtime.value}};
+}
+
+/// Ranks of one role on one GPU kind.
+struct Pool {
+  std::uint32_t count = 0;
+  Utilization sum;
+  MemoryUse peak;
+};
+
+Json pools_json(const Plan& plan, const Scenario& scenario, const std::vector<Utilization>& use) {
+  const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
+  const std::vector<std::string> rank_roles = roles(plan.schedule);
+  std::map<std::pair<std::string, std::uint32_t>, Pool> pools;
+  for (std::size_t r = 0; r < plan.schedule.ranks.size(); ++r) {
+    Pool& pool = pools[{rank_roles[r], gpus[plan.schedule.ranks[r].gpu.value].kind}];
+    ++pool.count;
+    pool.sum.busy += use[r].busy;
+    pool.sum.effective += use[r].effective;
+    pool.sum.exposed += use[r].exposed;
+    pool.sum.bubble += use[r].bubble;
+    if (plan.memory[r].total() > pool.peak.total()) pool.peak = plan.memory[r];
+  }
+  Json out = Json::array();
+  for (const auto& [key, pool] : pools) {
+    const GpuSpec& gpu = scenario.cluster.kinds[key.second];
+    Json entry;
+    entry["role"] = key.first;
+    entry["gpu"] = gpu.name;
+    entry["count"] = pool.count;
+    entry["busy_fraction"] = pool.sum.busy / pool.count;
+    entry["effective_fraction"] = pool.sum.effective / pool.count;
+    entry["exposed_communication_fraction"] = pool.sum.exposed / pool.count;
+    entry["bubble_fraction"] = pool.sum.bubble / pool.count;
+    entry["peak_memory_bytes"] = pool.peak.total().value;
+    entry["memory_capacity_bytes"] = gpu.memory.value;
+    entry["memory"] = memory_json(pool.peak);
+    out.push_back(std::move(entry));
+  }
+  return out;
+}
+
+/// The bound's resource with the GPU behind its rank.
+std::string binding_text(const Bound& bound, const Plan& plan, const Scenario& scenario) {
+  const auto at = bound.binding.find("rank ");
+  if (at == std::string::npos) return bound.binding;
+  const auto rank = std::stoul(bound.binding.substr(at + 5));
+  const Gpu gpu = gpus_of(scenario.cluster)[plan.schedule.ranks[rank].gpu.value];
+  return fmt::format("{} ({}, {})", bound.binding, scenario.cluster.kinds[gpu.kind].name,
+                     roles(plan.schedule)[rank]);
+}
+
+bool all_fit(const Scenario& scenario, std::vector<PlanRequest> plans, const Scorer& score) {
+  for (PlanRequest& request : plans) {
+    // Expert parallelism fits any batch by accumulating; the rule means one pass over the batch.
+    if (request.strategy == Strategy::expert_parallel && !request.microbatches) {
+      request.microbatches = 1;
+    }
+    if (!plan(scenario, request, score).lacks_memory.empty()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Scorer make_scorer() {
+  return [](const Schedule& schedule, const Load& load, bool launch_rule) {
+    stop_if_interrupted();
+    return simulate(schedule, load, {.launch_rule = launch_rule, .verified = true});
+  };
+}
+
+void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans) {
+  if (resolved.batch_rule != BatchRule::max) return;
+  const Scorer score = make_scorer();
+  Scenario& scenario = resolved.scenario;
+  std::uint64_t& batch = scenario.training.global_batch_sequences;
+  // Multiples of what the default rule would take for one sequence per GPU.
+  const std::uint32_t length = std::exchange(scenario.training.sequence_length, 64U * 1024U);
+  const std::uint64_t unit = default_global_batch(scenario);
+  scenario.training.sequence_length = length;
+  const auto fits = [&](std::uint64_t units) {
+    batch = units * unit;
+    return all_fit(scenario, plans, score);
+  };
+  constexpr std::uint64_t most_units = 4096;
+  if (!fits(1)) {
+    throw Error(ErrorKind::infeasible,
+                fmt::format("not even a global batch of {} sequences fits every strategy", unit));
+  }
+  std::uint64_t low = 1;
+  while (low < most_units && fits(low * 2)) low *= 2;
+  std::uint64_t high = low * 2;
+  while (low < most_units && high - low > 1) {
+    const std::uint64_t middle = (low + high) / 2;
+    (fits(middle) ? low : high) = middle;
+  }
+  batch = low * unit;
+}
+
+Json result_json(const Plan& plan, const Resolved& resolved, const PlanRequest& request) {
+  const Scenario& scenario = resolved.scenario;
+  const PredictedLoad load(plan.schedule, scenario);
+  const Bound bound = lower_bound(plan.schedule, load);
+  const std::vector<Utilization> use = utilization(plan.schedule, plan.timeline);
+  const Seconds iteration = plan.timeline.makespan();
+  const std::uint64_t batch = scenario.training.global_batch_sequences;
+  double exposed = 0;
+  for (const Utilization& rank : use) exposed += rank.exposed / static_cast<double>(use.size());
+  std::uint32_t offloaded = 0;
+  for (const std::uint32_t experts : plan.offloaded) offloaded += experts;
+  const bool zebra = request.strategy == Strategy::zebra;
+
+  Json out;
+  out["strategy"] = name_of(request.strategy);
+  out["engine"] = "fast";
+  out["fidelity"] = "pair";
+  out["expert_assignment"] =
+      zebra ? expert_assignment_names()[static_cast<std::size_t>(request.assignment)] : "even";
+  out["microbatches"] = plan.schedule.microbatches;
+  out["chunks"] = plan.schedule.chunks;
+  out["groups"] = plan.groups;
+  out["global_batch_sequences"] = batch;
+  out["batch_rule"] = rule_text(resolved.batch_rule);
+  out["iteration_s"] = iteration.value;
+  out["tokens_per_s"] =
+      static_cast<double>(batch) * scenario.training.sequence_length / iteration.value;
+  out["experts_offloaded"] = {{"per_layer", plan.offloaded}, {"total", offloaded}};
+  out["lower_bound_s"] = bound.seconds.value;
+  out["binding"] = binding_text(bound, plan, scenario);
+  out["exposed_communication_s"] = exposed * iteration.value;
+  out["evidence"] = evidence_json(plan, load, use);
+  out["pools"] = pools_json(plan, scenario, use);
+  out["candidates_simulated"] = plan.candidates_simulated;
+  out["feasible"] = plan.lacks_memory.empty();
+  if (!plan.lacks_memory.empty()) out["reason"] = plan.lacks_memory;
+  return out;
+}
+
+Json result_document(const Resolved& resolved, Json results,
+                     const std::vector<std::string>& notes) {
+  Json out;
+  out["schema"] = "zebroid.result/1";
+  out["scenario"] = to_json(resolved.scenario);
+  out["results"] = std::move(results);
+  out["notes"] = notes;
+  return out;
+}
+
+}  // namespace zebroid

@@ -1,0 +1,104 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+
+#include "cli/commands.hpp"
+#include "cli/result.hpp"
+#include "core/error.hpp"
+#include "core/file.hpp"
+#include "report/gantt_svg.hpp"
+#include "report/table.hpp"
+#include "schedule/files.hpp"
+#include "schedule/verify.hpp"
+#include "sim/simulate.hpp"
+#include "traces/perfetto.hpp"
+
+namespace zebroid {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// "step.svg" for the first strategy, "step.ep.svg" for further ones.
+fs::path name_for(const std::string& file, const std::string& strategy, bool first) {
+  if (first) return file;
+  fs::path path(file);
+  const std::string extension = path.extension().string();
+  path.replace_extension(strategy + extension);
+  return path;
+}
+
+void write_files(const OutputFiles& files, const Plan& plan, const Scenario& scenario,
+                 const std::pair<std::string, bool>& strategy_and_first) {
+  const auto& [strategy, first] = strategy_and_first;
+  const auto write = [&](const std::optional<std::string>& file, const auto& make) {
+    if (file) write_file(name_for(*file, strategy, first), make());
+  };
+  const auto timeline = [&] { return to_json(plan.timeline, plan.schedule, scenario); };
+  write(files.schedule, [&] { return to_json(plan.schedule, scenario).dump() + "\n"; });
+  write(files.timeline, [&] { return timeline().dump() + "\n"; });
+  write(files.svg, [&] { return gantt_svg(timeline()); });
+  write(files.trace,
+        [&] { return perfetto_trace(plan.timeline, plan.schedule, scenario).dump() + "\n"; });
+}
+
+/// 0, or 3 when nothing that was asked for fits.
+int finish(const Resolved& resolved, Json results, const std::vector<std::string>& notes,
+           const Output& output) {
+  bool some_fits = false;
+  for (const Json& result : results) some_fits = some_fits || result["feasible"].get<bool>();
+  const Json document = result_document(resolved, std::move(results), notes);
+  print_out(output.json ? document.dump(2) + "\n"
+                        : result_table(document, use_color(output.color)));
+  if (some_fits) return 0;
+  for (const Json& result : document["results"]) {
+    print_note(fmt::format("zebroid: {} does not fit: {}", result["strategy"].get<std::string>(),
+                           result["reason"].get<std::string>()));
+  }
+  return static_cast<int>(ErrorKind::infeasible);
+}
+
+}  // namespace
+
+int simulate_command(const Request& request, const OutputFiles& files, const Output& output) {
+  const Resolver resolver(request);
+  Resolved resolved = resolver.resolve({});
+  settle_batch(resolved, resolver.plans());
+  Json results = Json::array();
+  std::vector<std::string> notes = resolver.notes();
+  Progress progress("strategies", resolver.plans().size(), output.quiet);
+  for (std::size_t i = 0; i < resolver.plans().size(); ++i) {
+    const PlanRequest& plan_request = resolver.plans()[i];
+    const bool may_be_left_out =
+        resolver.every_strategy() && (i + 1 < resolver.plans().size() || !results.empty());
+    try {
+      const Plan best = plan(resolved.scenario, plan_request, make_scorer());
+      results.push_back(result_json(best, resolved, plan_request));
+      write_files(files, best, resolved.scenario,
+                  {results.back()["strategy"].get<std::string>(), results.size() == 1});
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::input || !may_be_left_out) throw;
+      notes.push_back(fmt::format("without {}: {}", name_of(plan_request.strategy), error.what()));
+    }
+    progress.update(i + 1, "");
+  }
+  return finish(resolved, std::move(results), notes, output);
+}
+
+int simulate_file_command(const std::string& path, const OutputFiles& files, const Output& output) {
+  ScheduleFile file = read_schedule(read_json(path));
+  refuse_faults(file.schedule);
+  const PredictedLoad load(file.schedule, file.scenario);
+  Plan plan;
+  plan.timeline = simulate(file.schedule, load, {.launch_rule = true, .verified = true});
+  plan.memory = peak_memory(file.schedule, file.scenario, load);
+  plan.schedule = std::move(file.schedule);
+  judge(plan, file.scenario);
+  const Resolved resolved{std::move(file.scenario), BatchRule::given};
+  Json result = result_json(plan, resolved, {});
+  result["strategy"] = "schedule";
+  result.erase("expert_assignment");
+  write_files(files, plan, resolved.scenario, {"schedule", true});
+  return finish(resolved, Json::array({std::move(result)}), {}, output);
+}
+
+}  // namespace zebroid

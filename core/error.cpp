@@ -1,0 +1,65 @@
+#include "core/error.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cctype>
+#include <numeric>
+
+namespace zebroid {
+namespace {
+
+char lower(char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); }
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t substituted = diagonal + (lower(a[i]) == lower(b[j]) ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({substituted, row[j] + 1, row[j + 1] + 1});
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+std::string nearest(std::string_view name, const std::vector<std::string>& candidates) {
+  constexpr std::size_t longest_name =
+      256;  // names are user input: keep the quadratic search small
+  if (name.empty() || name.size() > longest_name) return "";
+  std::string best;
+  std::size_t best_distance = std::max<std::size_t>(1, name.size() / 3) + 1;
+  for (const std::string& candidate : candidates) {
+    const std::size_t distance = edit_distance(name, candidate);
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+std::string unknown_name(std::string_view what, std::string_view name,
+                         const std::vector<std::string>& known) {
+  constexpr std::size_t longest_shown = 60;
+  const std::string shown(name.substr(0, longest_shown));
+  const std::string near = nearest(name, known);
+  if (!near.empty()) return fmt::format("unknown {} '{}'; did you mean '{}'?", what, shown, near);
+  if (known.empty()) return fmt::format("unknown {} '{}'", what, shown);
+  return fmt::format("unknown {} '{}' (known: {})", what, shown, fmt::join(known, ", "));
+}
+
+void ensure(bool holds, std::string_view invariant) {
+  if (!holds) {
+    throw Error(ErrorKind::internal,
+                fmt::format("internal error: {}; please report it", invariant));
+  }
+}
+
+}  // namespace zebroid

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace zebroid {
+
+/// The whole content of a regular file. Throws Error(input) when it is absent, a directory, not
+/// readable or longer than `limit` bytes.
+std::string read_file(const std::filesystem::path& path, std::size_t limit);
+
+/// Writes `content` to a temporary file beside `path`, then renames it over `path`: readers see the
+/// old file or the new one, never half of it. Throws Error(input) naming the path and the system's
+/// reason (full disk, no permission).
+void write_file(const std::filesystem::path& path, std::string_view content);
+
+}  // namespace zebroid

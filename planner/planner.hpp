@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "models/scenario.hpp"
+#include "planner/assignment.hpp"
+#include "schedule/memory.hpp"
+#include "schedule/predicted_load.hpp"
+#include "schedule/timeline.hpp"
+
+namespace zebroid {
+
+enum class Strategy : std::uint8_t { expert_parallel, zebra };
+const std::vector<std::string>& strategy_names();  ///< in the order of the enum: "ep", "zebra"
+inline const std::string& name_of(Strategy strategy) {
+  return strategy_names()[static_cast<std::size_t>(strategy)];
+}
+
+enum class ExpertAssignment : std::uint8_t { even, gather_and_squeeze };
+const std::vector<std::string>& expert_assignment_names();
+
+/// What is asked of the planner; what is not given is tuned.
+struct PlanRequest {
+  Strategy strategy = Strategy::zebra;
+  std::optional<std::uint32_t> microbatches;
+  std::optional<std::uint32_t> chunks;
+  std::optional<std::uint32_t> groups;
+  ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
+  SqueezeForm squeeze = SqueezeForm::prose;
+};
+
+/// Times a schedule that has no faults; with or without the launch rule.
+using Scorer = std::function<Timeline(const Schedule&, const Load&, bool launch_rule)>;
+
+/// The best schedule found, with what it was judged by.
+struct Plan {
+  Schedule schedule;
+  Timeline timeline;
+  std::vector<MemoryUse> memory;  ///< [ranks]
+  std::vector<std::uint32_t>
+      offloaded;  ///< [layers] experts on attention GPUs, all groups together
+  std::uint32_t groups = 1;
+  std::string
+      lacks_memory;  ///< why it does not fit: which rank lacks how many bytes; "" when it fits
+  std::uint32_t candidates_simulated = 0;
+};
+
+/// The best schedule of a strategy for a scenario: fitting before not fitting, then shortest; the
+/// issue order is that of transfer starts. Throws Error(input) when the request cannot be met
+/// whatever the memory (fewer experts than GPUs, one GPU kind for zebra, a batch that cannot be
+/// split).
+Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& score);
+
+/// Fills what a plan with schedule, timeline and memory is judged by: groups, offloaded experts,
+/// missing memory.
+void judge(Plan& plan, const Scenario& scenario);
+
+/// The default global batch: 64Ki tokens per GPU, that is g * max(1, floor(64Ki / sequence length))
+/// sequences for g GPUs, raised by g until every attention GPU count that a strategy may choose on
+/// this cluster divides it.
+std::uint64_t default_global_batch(const Scenario& scenario);
+
+/// Kinds of the cluster that have GPUs, by how much faster they run attention than experts,
+/// compared with the others: the first gain most from attention. Ties keep the order of the
+/// cluster.
+std::vector<std::uint32_t> kinds_by_attention_gain(const Scenario& scenario);
+
+}  // namespace zebroid

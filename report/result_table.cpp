@@ -1,0 +1,343 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <initializer_list>
+#include <optional>
+
+#include "core/error.hpp"
+#include "report/table.hpp"
+
+namespace zebroid {
+namespace {
+
+constexpr std::size_t columns = 100;
+constexpr std::size_t widest_name = 16;
+
+enum class Tone { bold, good, bad, dim };
+
+class Painter {
+ public:
+  explicit Painter(bool color) : color_(color) {}
+
+  std::string operator()(Tone tone, const std::string& text) const {
+    if (!color_) return text;
+    constexpr std::string_view reset = "\x1b[0m";
+    return fmt::format("{}{}{}", code(tone), text, reset);
+  }
+  bool on() const { return color_; }
+
+ private:
+  static std::string_view code(Tone tone) {
+    switch (tone) {
+      case Tone::bold:
+        return "\x1b[1m";
+      case Tone::good:
+        return "\x1b[32m";
+      case Tone::bad:
+        return "\x1b[31m";
+      case Tone::dim:
+        return "\x1b[2m";
+    }
+    return "";
+  }
+
+  bool color_;
+};
+
+/// The member at the end of a path of keys, or null.
+const Json& at(const Json& value, std::initializer_list<const char*> path) {
+  static const Json null;
+  const Json* found = &value;
+  for (const char* key : path) {
+    if (!found->is_object() || !found->contains(key)) return null;
+    found = &found->at(key);
+  }
+  return *found;
+}
+
+std::optional<double> number(const Json& value, std::initializer_list<const char*> path) {
+  const Json& found = at(value, path);
+  if (!found.is_number()) return std::nullopt;
+  return found.get<double>();
+}
+
+std::string text(const Json& value, std::initializer_list<const char*> path) {
+  const Json& found = at(value, path);
+  return found.is_string() ? found.get<std::string>() : "";
+}
+
+/// The number as `format` shows it, or "-".
+template <class Format>
+std::string cell(std::optional<double> value, const Format& format) {
+  return value ? format(*value) : "-";
+}
+std::string count_cell(std::optional<double> value) {
+  return cell(value, [](double n) { return format_number(n); });
+}
+std::string seconds_cell(std::optional<double> value) {
+  return cell(value, [](double s) { return format_seconds({s}); });
+}
+std::string percent_cell(std::optional<double> value) { return cell(value, format_percent); }
+
+/// "31.2 of 48.0 GiB"
+std::string memory_cell(std::optional<double> peak, std::optional<double> capacity) {
+  if (!peak) return "-";
+  std::string used = format_bytes({*peak});
+  if (!capacity) return used;
+  const std::string all = format_bytes({*capacity});
+  const std::string unit = all.substr(all.find(' '));
+  if (used.ends_with(unit)) used.resize(used.size() - unit.size());
+  return fmt::format("{} of {}", used, all);
+}
+
+std::string counted(double n, std::string_view one, std::string_view plural = "s") {
+  return fmt::format("{} {}{}", format_number(n), one, n == 1 ? "" : plural);
+}
+
+/// Words on lines of at most `columns`; lines after the first begin with `indent`. Keeps a word
+/// that is too long whole.
+std::string wrapped(std::string_view words, std::string_view indent) {
+  std::string out;
+  std::size_t width = 0;
+  while (!words.empty()) {
+    const std::size_t begin = words.find_first_not_of(' ');
+    if (begin == std::string_view::npos) break;
+    const std::size_t end = std::min(words.find(' ', begin), words.size());
+    // Blanks before a word are kept, so that the first line may be indented.
+    const std::string_view word = words.substr(0, end);
+    if (width > 0 && width + display_width(word) > columns) {
+      out += fmt::format("\n{}", indent);
+      out += words.substr(begin, end - begin);
+      width = display_width(indent) + display_width(words.substr(begin, end - begin));
+    } else {
+      out += word;
+      width += display_width(word);
+    }
+    words.remove_prefix(end);
+  }
+  return out + "\n";
+}
+
+bool feasible(const Json& result) {
+  const Json& flag = at(result, {"feasible"});
+  return !flag.is_boolean() || flag.get<bool>();
+}
+
+/// Tokens per second; 0 when the result does not say.
+double speed(const Json& result) {
+  return std::max(0.0, number(result, {"tokens_per_s"}).value_or(0));
+}
+
+std::string strategy_of(const Json& result) {
+  const std::string name = text(result, {"strategy"});
+  return name.empty() ? "?" : shortened(name, widest_name);
+}
+
+class ResultText {
+ public:
+  ResultText(const Json& document, bool color)
+      : document_(document), results_(at(document, {"results"})), paint_(color) {
+    if (!results_.is_array())
+      throw Error(ErrorKind::input, "not a zebroid.result/1 document: it has no results");
+    for (const Json& result : results_) {
+      if (feasible(result) && speed(result) > 0 &&
+          (best_ == nullptr || speed(result) > speed(*best_))) {
+        best_ = &result;
+      }
+    }
+    for (const Json& result : results_) {
+      if (strategy_of(result) == "ep" && speed(result) > 0) reference_ = &result;
+    }
+    against_ep_ = reference_ != nullptr;
+    if (!against_ep_) reference_ = best_;
+  }
+
+  std::string run() const {
+    std::string out = scenario_line();
+    out += strategies();
+    for (const Json& result : results_) out += "\n" + section(result);
+    const std::string remarks = notes();
+    if (!remarks.empty()) out += "\n" + remarks;
+    const std::string last = verdict();
+    if (!last.empty()) out += "\n" + last;
+    return out;
+  }
+
+ private:
+  std::string scenario_line() const {
+    std::string out = text(document_, {"scenario", "model_name"});
+    const std::string cluster = text(document_, {"scenario", "cluster", "name"});
+    if (!cluster.empty()) out += (out.empty() ? "" : " on ") + cluster;
+    if (const auto length = number(document_, {"scenario", "training", "sequence_length"})) {
+      out += fmt::format(", sequences of {} tokens", format_number(*length));
+    }
+    if (!results_.empty()) {
+      if (const auto batch = number(results_[0], {"global_batch_sequences"})) {
+        const std::string rule = text(results_[0], {"batch_rule"});
+        out += fmt::format(", global batch {}{}", format_number(*batch),
+                           rule.empty() ? "" : fmt::format(" ({})", rule));
+      }
+    }
+    return out.empty() ? "" : wrapped(out, "  ") + "\n";
+  }
+
+  std::string strategies() const {
+    Table table({"strategy", "R", "chunks", "iteration", "tokens/s",
+                 against_ep_ ? "vs ep" : "vs best", "lower bound", "gap", "exposed", "fits"});
+    for (const Json& result : results_) {
+      const auto iteration = number(result, {"iteration_s"});
+      const auto bound = number(result, {"lower_bound_s"});
+      std::optional<double> slack;
+      if (iteration && bound && *bound > 0) slack = *iteration / *bound - 1;
+      std::optional<double> ratio;
+      if (reference_ != nullptr && speed(result) > 0) ratio = speed(result) / speed(*reference_);
+      const bool fits = feasible(result);
+      const std::string name = strategy_of(result);
+      table.add_row(
+          {&result == best_ ? paint_(Tone::good, name) : name,
+           count_cell(number(result, {"microbatches"})), count_cell(number(result, {"chunks"})),
+           seconds_cell(iteration), count_cell(number(result, {"tokens_per_s"})),
+           cell(ratio, [](double r) { return fmt::format("{:.2f}x", r); }), seconds_cell(bound),
+           percent_cell(slack), seconds_cell(number(result, {"exposed_communication_s"})),
+           fits ? "yes" : paint_(Tone::bad, "no")});
+    }
+    return table.text(paint_.on());
+  }
+
+  std::string section(const Json& result) const {
+    std::string out = wrapped(paint_(Tone::bold, strategy_of(result)) + ": " + shape(result), "  ");
+    if (!feasible(result)) {
+      const std::string reason = text(result, {"reason"});
+      out += wrapped(
+          "  " + paint_(Tone::bad, "does not fit") + (reason.empty() ? "" : ": " + reason), "    ");
+    }
+    const std::string binding = text(result, {"binding"});
+    if (!binding.empty()) out += wrapped("  bound by " + binding, "    ");
+    const std::string grades = evidence(result);
+    if (!grades.empty()) out += wrapped("  times are " + grades, "    ");
+    return out + pools(result);
+  }
+
+  static std::string shape(const Json& result) {
+    std::string out;
+    const auto add = [&out](const std::string& part) { out += (out.empty() ? "" : ", ") + part; };
+    if (const auto n = number(result, {"groups"})) add(counted(*n, "group"));
+    if (const auto n = number(result, {"microbatches"})) add(counted(*n, "microbatch", "es"));
+    if (const auto n = number(result, {"chunks"}); n && *n > 1) add(counted(*n, "chunk"));
+    const std::string assignment = text(result, {"expert_assignment"});
+    if (!assignment.empty()) add("expert assignment " + assignment);
+    if (const auto n = number(result, {"experts_offloaded", "total"}); n && *n > 0) {
+      add(counted(*n, "expert") + " on attention GPUs");
+    }
+    return out;
+  }
+
+  /// "62.0 % measured, 38.0 % roofline", without grades that round to nothing.
+  static std::string evidence(const Json& result) {
+    std::string out;
+    const Json& grades = at(result, {"evidence"});
+    if (!grades.is_object()) return out;
+    constexpr double least = 0.0005;
+    for (const auto& [grade, share] : grades.items()) {
+      if (!share.is_number() || share.get<double>() < least) continue;
+      out += fmt::format("{}{} {}", out.empty() ? "" : ", ", format_percent(share.get<double>()),
+                         grade);
+    }
+    return out;
+  }
+
+  std::string pools(const Json& result) const {
+    const Json& list = at(result, {"pools"});
+    if (!list.is_array() || list.empty()) return "";
+    Table table({"  role", "GPU", "count", "busy", "effective", "exposed", "bubble", "peak memory",
+                 "fits"});
+    for (const Json& pool : list) {
+      const auto peak = number(pool, {"peak_memory_bytes"});
+      const auto capacity = number(pool, {"memory_capacity_bytes"});
+      std::string fits = "-";
+      if (peak && capacity) fits = *peak <= *capacity ? "yes" : paint_(Tone::bad, "no");
+      table.add_row(
+          {"  " + text(pool, {"role"}), shortened(text(pool, {"gpu"}), widest_name),
+           count_cell(number(pool, {"count"})), percent_cell(number(pool, {"busy_fraction"})),
+           percent_cell(number(pool, {"effective_fraction"})),
+           percent_cell(number(pool, {"exposed_communication_fraction"})),
+           percent_cell(number(pool, {"bubble_fraction"})), memory_cell(peak, capacity), fits});
+    }
+    return table.text(false);
+  }
+
+  std::string notes() const {
+    std::string out;
+    const Json& list = at(document_, {"notes"});
+    if (!list.is_array()) return out;
+    for (const Json& note : list) {
+      if (note.is_string())
+        out += wrapped(paint_(Tone::dim, "note: " + note.get<std::string>()), "      ");
+    }
+    return out;
+  }
+
+  /// "zebra is 1.31x as fast as ep; attention GPUs bind."
+  std::string verdict() const {
+    if (results_.empty()) return "";
+    if (best_ == nullptr) return "Nothing fits.\n";
+    const Json* other = against_ep_ && reference_ != best_ ? reference_ : runner_up();
+    std::string out = strategy_of(*best_);
+    if (other == nullptr) {
+      out += fmt::format(" takes {}", seconds_cell(number(*best_, {"iteration_s"})));
+    } else {
+      constexpr double noticeably = 0.005;
+      const double ratio = speed(*best_) / speed(*other);
+      const std::string factor =
+          std::abs(ratio - 1) >= noticeably ? fmt::format("{:.2f}x ", ratio) : "";
+      out += fmt::format(" is {}as fast as {}", factor, strategy_of(*other));
+      if (!feasible(*other)) out += " would be, which does not fit";
+    }
+    const std::string limit = what_binds(*best_);
+    return wrapped(paint_(Tone::bold, out + (limit.empty() ? "" : "; " + limit) + "."), "  ");
+  }
+
+  /// The fastest of the others that fit, or of all others.
+  const Json* runner_up() const {
+    const Json* found = nullptr;
+    for (const Json& result : results_) {
+      if (&result == best_ || speed(result) <= 0) continue;
+      const bool better = found == nullptr || (feasible(result) && !feasible(*found)) ||
+                          (feasible(result) == feasible(*found) && speed(result) > speed(*found));
+      if (better) found = &result;
+    }
+    return found;
+  }
+
+  /// A binding that ends in "(GPU, role)" is a stream of that rank; others are ports or the data
+  /// path.
+  static std::string what_binds(const Json& result) {
+    const std::string binding = text(result, {"binding"});
+    const std::size_t open = binding.rfind('(');
+    const std::size_t comma = binding.find(", ", open == std::string::npos ? binding.size() : open);
+    if (binding.empty()) return "";
+    if (comma == std::string::npos || !binding.ends_with(')')) return "the " + binding + " binds";
+    const std::string gpu = binding.substr(open + 1, comma - open - 1);
+    const std::string role = binding.substr(comma + 2, binding.size() - comma - 3);
+    const std::string whose = role == "all" ? gpu : role;
+    const std::string stream = binding.substr(0, binding.find(' '));
+    if (stream == "compute") return whose + " GPUs bind";
+    return fmt::format("{} of {} GPUs binds", stream, whose);
+  }
+
+  const Json& document_;
+  const Json& results_;
+  Painter paint_;
+  const Json* best_ = nullptr;
+  const Json* reference_ = nullptr;
+  bool against_ep_ = false;
+};
+
+}  // namespace
+
+std::string result_table(const Json& document, bool color) {
+  return ResultText(document, color).run();
+}
+
+}  // namespace zebroid

@@ -1,0 +1,36 @@
+#pragma once
+
+#include "core/id.hpp"
+#include "core/units.hpp"
+#include "models/cluster.hpp"
+#include "schedule/schedule.hpp"
+
+namespace zebroid {
+
+/// What the ops of one schedule cost: all that an engine knows beside the schedule. A prediction
+/// makes it from costs and routing (schedule/predicted_load.hpp), a replay from a timeline. Answers
+/// never change, are finite and >= 0.
+class Load {
+ public:
+  Load() = default;
+  Load(const Load&) = delete;
+  Load& operator=(const Load&) = delete;
+  virtual ~Load() = default;
+
+  /// Time of a compute op on a rank that runs at full rate.
+  virtual Seconds seconds(RankId rank, const Op& op) const = 0;
+  /// Bytes that `from` sends to `to` in an exchange over `group`, a whole number; asked for from !=
+  /// to only.
+  virtual Bytes bytes(GroupId group, const Op& op, RankId from, RankId to) const = 0;
+  /// Delay between the last member's launch and the first byte; occupies nothing. An exchange
+  /// without any bytes has none.
+  virtual Seconds latency(GroupId group, const Op& op) const = 0;
+  /// Token copies that an expert op computes; 0 for other ops.
+  virtual double rows(RankId rank, const Op& op) const = 0;
+  /// Share of a rank's compute rate that its launched and unfinished exchanges take, in [0, 1).
+  virtual double sm_share(RankId rank) const = 0;
+  /// Ports and paths between the GPUs that the ranks of the schedule name.
+  virtual const Network& network() const = 0;
+};
+
+}  // namespace zebroid

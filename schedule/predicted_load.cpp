@@ -1,0 +1,255 @@
+#include "schedule/predicted_load.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "schedule/verify.hpp"
+
+namespace zebroid {
+namespace {
+
+constexpr double half_bytes = 2;  // activations, gradients and weights on the wire
+constexpr double routing_weight_bytes =
+    4;  // one float per routed copy travels with the tokens, its gradient comes back
+constexpr double norm_bytes = 8;  // a partial square sum and an overflow flag
+
+/// Equal contiguous cut `chunk` of `chunks` of a number of tokens.
+double cut(double tokens, std::uint32_t chunk, std::uint32_t chunks) {
+  return std::floor(tokens * (chunk + 1) / chunks) - std::floor(tokens * chunk / chunks);
+}
+
+std::size_t place_in(const std::vector<RankId>& group, RankId rank) {
+  return static_cast<std::size_t>(std::lower_bound(group.begin(), group.end(), rank) -
+                                  group.begin());
+}
+
+Direction direction_of(const Op& op) {
+  return op.pass == Pass::backward ? Direction::backward : Direction::forward;
+}
+
+}  // namespace
+
+PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
+    : schedule_(schedule),
+      scenario_(scenario),
+      network_(scenario.cluster),
+      costs_(cost_models(scenario)),
+      attention_on_(schedule.replicas.size(), std::vector<std::vector<RankId>>(schedule.layers)),
+      shared_(schedule.ranks.size(), 0),
+      experts_(schedule.ranks.size(), 0),
+      shards_(schedule.ranks.size(), 1) {
+  const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
+  for (const Rank& rank : schedule.ranks) kind_.push_back(gpus[rank.gpu.value].kind);
+  place_experts();
+  find_attention();
+}
+
+void PredictedLoad::place_experts() {
+  held_.assign(schedule_.ranks.size(), std::vector<Held>(schedule_.layers));
+  for (const Replica& replica : schedule_.replicas) {
+    for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
+      if (replica.expert_on[l].empty()) continue;
+      const double parameters = layer_parameters(scenario_.model, l).expert;
+      for (std::uint32_t e = 0; e < replica.expert_on[l].size(); ++e) {
+        const RankId rank = replica.expert_on[l][e];
+        Held& held = held_[rank.value][l];
+        held.share += scenario_.shares[l][e];
+        ++held.experts;
+        if (scenario_.shares[l][e] > 0) ++held.experts_with_rows;
+        experts_[rank.value] += parameters;
+      }
+    }
+  }
+}
+
+void PredictedLoad::find_attention() {
+  std::vector<std::vector<char>> runs(schedule_.programs.size(),
+                                      std::vector<char>(schedule_.layers, 0));
+  std::vector<char> gathers(schedule_.programs.size(), 0);
+  for (std::size_t p = 0; p < schedule_.programs.size(); ++p) {
+    for (const Op& op : schedule_.programs[p]) {
+      if (op.work == Work::attention) runs[p][op.layer] = 1;
+      if (op.work == Work::gather) gathers[p] = 1;
+    }
+  }
+  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+    const Rank& rank = schedule_.ranks[r];
+    for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
+      if (runs[rank.program][l] == 0) continue;
+      attention_on_[rank.replica][l].push_back({r});
+      shared_[r] += layer_parameters_of(l);
+    }
+    if (gathers[rank.program] == 0) continue;
+    for (const Op& op : schedule_.programs[rank.program]) {
+      if (op.work != Work::gather) continue;
+      shards_[r] =
+          static_cast<std::uint32_t>(schedule_.groups[schedule_.group_of({r}, op).value].size());
+    }
+  }
+}
+
+double PredictedLoad::layer_parameters_of(std::uint32_t layer) const {
+  const MoeModel& model = scenario_.model;
+  return layer_parameters(model, layer).without_experts() +
+         (layer == 0 ? embedding_parameters(model) : 0) +
+         (layer + 1U == schedule_.layers ? head_parameters(model) : 0);
+}
+
+double PredictedLoad::optimizer_parameters(RankId rank) const {
+  return shared_[rank.value] / shards_[rank.value] + experts_[rank.value];
+}
+
+double PredictedLoad::tokens(RankId rank, const Op& op) const {
+  const double in_microbatch =
+      static_cast<double>(sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch,
+                                       schedule_.microbatches)) *
+      scenario_.training.sequence_length;
+  const bool chunked =
+      op.work == Work::dispatch || op.work == Work::expert || op.work == Work::combine;
+  return chunked ? cut(in_microbatch, op.chunk, schedule_.chunks) : in_microbatch;
+}
+
+double PredictedLoad::rows(RankId rank, const Op& op) const {
+  if (op.work != Work::expert) return 0;
+  const double share = held(rank, op.layer).share;
+  if (share <= 0) return 0;
+  double all_tokens = 0;
+  for (const RankId source : attention_on_[schedule_.ranks[rank.value].replica][op.layer]) {
+    all_tokens += tokens(source, op);
+  }
+  return all_tokens * scenario_.model.top_k * share;
+}
+
+Cost PredictedLoad::cost(RankId rank, const Op& op) const {
+  const double sequences =
+      sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch, schedule_.microbatches);
+  switch (op.work) {
+    case Work::attention:
+      return costs(rank).attention(op.layer, direction_of(op), sequences,
+                                   scenario_.training.sequence_length);
+    case Work::expert:
+      return costs(rank).expert(direction_of(op), rows(rank, op),
+                                held(rank, op.layer).experts_with_rows);
+    case Work::head:
+      return costs(rank).head(direction_of(op), tokens(rank, op));
+    case Work::step:
+      return costs(rank).step(optimizer_parameters(rank));
+    default:
+      return {};
+  }
+}
+
+Flops PredictedLoad::flops(RankId rank, const Op& op) const {
+  const bool backward = op.pass == Pass::backward;
+  const double products = backward ? 2 : 1;
+  switch (op.work) {
+    case Work::attention: {
+      const double sequences = sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch,
+                                            schedule_.microbatches);
+      const ForwardFlops forward =
+          attention_flops(scenario_.model, op.layer, sequences, scenario_.training.sequence_length);
+      constexpr double backward_core = 2.5;
+      return (forward.total() - forward.core) * products +
+             forward.core * (backward ? backward_core : 1);
+    }
+    case Work::expert:
+      return expert_flops(scenario_.model, rows(rank, op)) * products;
+    case Work::head:
+      return head_flops(scenario_.model, tokens(rank, op)) * products;
+    default:
+      return {};
+  }
+}
+
+Bytes PredictedLoad::bytes(GroupId group, const Op& op, RankId from, RankId to) const {
+  const double hidden_bytes = half_bytes * scenario_.model.hidden;
+  switch (op.work) {
+    case Work::dispatch:
+    case Work::combine: {
+      const bool towards_experts = op.work == Work::dispatch;
+      const RankId owner = towards_experts ? from : to;
+      const RankId holder = towards_experts ? to : from;
+      if (schedule_.ranks[owner.value].replica != schedule_.ranks[holder.value].replica) return {};
+      const double copies =
+          tokens(owner, op) * scenario_.model.top_k * held(holder, op.layer).share;
+      const bool with_weight = towards_experts != (op.pass == Pass::backward);
+      return {std::round(copies * (hidden_bytes + (with_weight ? routing_weight_bytes : 0)))};
+    }
+    case Work::stage:
+      return stage_bytes(op, from, to);
+    default:
+      return sum_bytes(group, op, from, to);
+  }
+}
+
+/// Both sides of a stage boundary hold the same sequences of a microbatch, in the order of their
+/// ranks.
+Bytes PredictedLoad::stage_bytes(const Op& op, RankId from, RankId to) const {
+  const auto& layers = attention_on_[schedule_.ranks[from.value].replica];
+  const bool up = op.pass == Pass::forward;
+  const auto& senders = layers[up ? op.layer - 1U : op.layer];
+  const auto& receivers = layers[up ? op.layer : op.layer - 1U];
+  const auto interval = [&](const std::vector<RankId>& side, RankId rank) {
+    double begin = 0;
+    for (const RankId other : side) {
+      const double own = sequences_in(schedule_.ranks[other.value].sequences, op.microbatch,
+                                      schedule_.microbatches);
+      if (other == rank) return std::pair{begin, begin + own};
+      begin += own;
+    }
+    return std::pair{0.0, 0.0};
+  };
+  const auto [from_begin, from_end] = interval(senders, from);
+  const auto [to_begin, to_end] = interval(receivers, to);
+  const double common = std::min(from_end, to_end) - std::max(from_begin, to_begin);
+  return {std::max(0.0, common) * scenario_.training.sequence_length * half_bytes *
+          scenario_.model.hidden};
+}
+
+/// What a member sends to the next one in the ring, for a sum of `all` bytes on each member.
+Bytes PredictedLoad::ring_bytes(GroupId group, Bytes all, RankId from, RankId to) const {
+  const auto& members = schedule_.groups[group.value];
+  const auto n = members.size();
+  if ((place_in(members, from) + 1) % n != place_in(members, to)) return {};
+  const auto size = static_cast<double>(n);
+  return {std::round(2 * (size - 1) / size * all.value)};
+}
+
+Bytes PredictedLoad::sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const {
+  if (op.work == Work::reduce_experts) return expert_sum_bytes(op, from, to);
+  const Bytes all = op.work == Work::reduce_norm
+                        ? Bytes{norm_bytes}
+                        : Bytes{layer_parameters_of(op.layer) * half_bytes};
+  constexpr std::uint16_t leader_to_members = 2;
+  if (is_sum(op.work) && op.chunk == leader_to_members) {  // a chain: each hands on all of it
+    const auto& members = schedule_.groups[group.value];
+    return place_in(members, from) + 1 == place_in(members, to) ? all : Bytes{};
+  }
+  const Bytes ring = ring_bytes(group, all, from, to);
+  return op.work == Work::gather ? Bytes{std::round(ring.value / 2)} : ring;
+}
+
+/// One ring per expert: its holders in the order of the replicas.
+Bytes PredictedLoad::expert_sum_bytes(const Op& op, RankId from, RankId to) const {
+  const std::size_t n = schedule_.replicas.size();
+  const std::size_t v = schedule_.ranks[from.value].replica;
+  const auto& here = schedule_.replicas[v].expert_on[op.layer];
+  const auto& next = schedule_.replicas[(v + 1) % n].expert_on[op.layer];
+  double common = 0;
+  for (std::size_t e = 0; e < here.size(); ++e) {
+    if (here[e] == from && next[e] == to) ++common;
+  }
+  const auto size = static_cast<double>(n);
+  return {std::round(2 * (size - 1) / size * common *
+                     layer_parameters(scenario_.model, op.layer).expert * half_bytes)};
+}
+
+Seconds PredictedLoad::latency(GroupId /*group*/, const Op& /*op*/) const {
+  return network_.latency();
+}
+
+double PredictedLoad::sm_share(RankId rank) const {
+  return scenario_.cluster.kinds[kind_[rank.value]].sm_share_of_exchanges;
+}
+
+}  // namespace zebroid

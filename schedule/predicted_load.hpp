@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/scenario.hpp"
+#include "schedule/load.hpp"
+
+namespace zebroid {
+
+/// The load that costs and routing predict for one schedule. Tokens, rows and bytes follow from the
+/// model, the placement and the routing of the scenario; times from its calibration. The schedule
+/// (free of faults) and the scenario outlive it.
+class PredictedLoad final : public Load {
+ public:
+  PredictedLoad(const Schedule& schedule, const Scenario& scenario);
+  ~PredictedLoad() override = default;
+
+  Seconds seconds(RankId rank, const Op& op) const override { return cost(rank, op).total(); }
+  Bytes bytes(GroupId group, const Op& op, RankId from, RankId to) const override;
+  Seconds latency(GroupId group, const Op& op) const override;
+  double rows(RankId rank, const Op& op) const override;
+  double sm_share(RankId rank) const override;
+  const Network& network() const override { return network_; }
+
+  /// seconds() split by what it rests on.
+  Cost cost(RankId rank, const Op& op) const;
+  /// Multiply-adds of an op, times two; recomputation as forward, backward as two forwards (its
+  /// core as 2.5).
+  Flops flops(RankId rank, const Op& op) const;
+  /// Tokens of the op's microbatch (and chunk, for dispatch, expert and combine) that the rank
+  /// owns.
+  double tokens(RankId rank, const Op& op) const;
+  /// Parameters that the rank holds: shared ones of the layers whose attention it runs, and
+  /// experts.
+  double shared_parameters(RankId rank) const { return shared_[rank.value]; }
+  double expert_parameters(RankId rank) const { return experts_[rank.value]; }
+  /// Parameters whose optimizer states the rank keeps: fewer than it holds with a sharded
+  /// optimizer.
+  double optimizer_parameters(RankId rank) const;
+
+ private:
+  struct Held {        ///< what a rank holds of one layer
+    double share = 0;  ///< of the layer's routed copies
+    std::uint32_t experts = 0;
+    std::uint32_t experts_with_rows = 0;
+  };
+
+  void place_experts();
+  void find_attention();
+  double layer_parameters_of(std::uint32_t layer) const;
+  Bytes ring_bytes(GroupId group, Bytes all, RankId from, RankId to) const;
+  Bytes sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
+  Bytes expert_sum_bytes(const Op& op, RankId from, RankId to) const;
+  Bytes stage_bytes(const Op& op, RankId from, RankId to) const;
+  const Held& held(RankId rank, std::uint32_t layer) const { return held_[rank.value][layer]; }
+  const CostModel& costs(RankId rank) const { return costs_[kind_[rank.value]]; }
+
+  const Schedule& schedule_;
+  const Scenario& scenario_;
+  Network network_;
+  std::vector<CostModel> costs_;
+  std::vector<std::uint32_t> kind_;                             // [ranks]
+  std::vector<std::vector<Held>> held_;                         // [ranks][layers]
+  std::vector<std::vector<std::vector<RankId>>> attention_on_;  // [replicas][layers]
+  std::vector<double> shared_;                                  // [ranks] parameters
+  std::vector<double> experts_;                                 // [ranks] parameters
+  std::vector<std::uint32_t>
+      shards_;  // [ranks] over how many ranks its optimizer states are spread
+};
+
+}  // namespace zebroid

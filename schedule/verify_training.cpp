@@ -1,0 +1,311 @@
+#include "schedule/verify_training.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <set>
+
+namespace zebroid {
+namespace {
+
+/// Which ops each program lists, whatever the slot.
+class Listed {
+ public:
+  explicit Listed(const Program& program) : ops_(program) {
+    std::sort(ops_.begin(), ops_.end(), less);
+  }
+  /// The op as listed (with its slot), or nothing.
+  const Op* find(Op op) const {
+    const auto at = std::lower_bound(ops_.begin(), ops_.end(), op, less);
+    return at != ops_.end() && !less(op, *at) ? &*at : nullptr;
+  }
+  bool has(const Op& op) const { return find(op) != nullptr; }
+
+ private:
+  static bool less(Op a, Op b) {
+    a.slot = b.slot = 0;
+    return a < b;
+  }
+  std::vector<Op> ops_;
+};
+
+/// Ranks that exchanges connect.
+class Connected {
+ public:
+  explicit Connected(std::size_t ranks) : parent_(ranks) {
+    std::iota(parent_.begin(), parent_.end(), 0U);
+  }
+  std::uint32_t root(std::uint32_t r) {
+    while (parent_[r] != r) r = parent_[r] = parent_[parent_[r]];
+    return r;
+  }
+  void join(const std::vector<RankId>& group) {
+    for (const RankId rank : group) parent_[root(rank.value)] = root(group.front().value);
+  }
+
+ private:
+  std::vector<std::uint32_t> parent_;
+};
+
+class TrainingStepCheck {
+ public:
+  TrainingStepCheck(const Schedule& schedule, FaultList& faults)
+      : schedule_(schedule), faults_(faults), ranks_of_(schedule.replicas.size()) {
+    for (const Program& program : schedule.programs) listed_.emplace_back(program);
+    for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
+      ranks_of_[schedule.ranks[r].replica].push_back({r});
+    }
+    attention_on_.assign(schedule.replicas.size(),
+                         std::vector<std::vector<RankId>>(schedule.layers));
+  }
+
+  void run() {
+    for (std::uint32_t v = 0; v < schedule_.replicas.size(); ++v) {
+      for (std::uint16_t l = 0; l < schedule_.layers; ++l) {
+        check_attention(v, l);
+        check_sequences(v, l);
+        if (l > 0) check_stages(v, l);
+        check_experts(v, l);
+      }
+    }
+    for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) check_purpose(r);
+    check_owners();
+    check_shared_sums();
+    check_expert_sums();
+    check_norm_and_step();
+  }
+
+ private:
+  const Listed& listed(RankId rank) const { return listed_[schedule_.ranks[rank.value].program]; }
+  void require(RankId rank, const Op& op, std::string_view why) {
+    if (!listed(rank).has(op)) {
+      faults_.add(fmt::format("rank {} lacks {}: {}", rank.value, name_of(op), why));
+    }
+  }
+  static Op op_of(Work work, Pass pass, std::uint16_t layer, std::uint16_t microbatch,
+                  std::uint16_t chunk = 0) {
+    return {work, pass, 0, layer, microbatch, chunk};
+  }
+
+  /// A rank that runs a layer's attention for one microbatch runs it for all, forward and backward.
+  void check_attention(std::uint32_t v, std::uint16_t l) {
+    for (const RankId rank : ranks_of_[v]) {
+      bool some = false;
+      for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
+        some = some || listed(rank).has(op_of(Work::attention, Pass::forward, l, j)) ||
+               listed(rank).has(op_of(Work::attention, Pass::backward, l, j));
+      }
+      if (!some) continue;
+      attention_on_[v][l].push_back(rank);
+      if (schedule_.ranks[rank.value].sequences == 0) {
+        faults_.add(
+            fmt::format("rank {} runs attention of layer {} but owns no sequences", rank.value, l));
+      }
+      for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
+        for (const Pass pass : {Pass::forward, Pass::backward}) {
+          require(rank, op_of(Work::attention, pass, l, j), "its layer is incomplete");
+          if (l + 1U == schedule_.layers) {
+            require(rank, op_of(Work::head, pass, l, j), "the last layer's output needs the head");
+          }
+        }
+      }
+    }
+  }
+
+  /// Nothing is listed that has no use: experts of a layer without any, recomputation without its
+  /// backward.
+  void check_purpose(std::uint32_t r) {
+    const auto& expert_on = schedule_.replicas[schedule_.ranks[r].replica].expert_on;
+    for (const Op& op : schedule_.program_of({r})) {
+      const bool for_experts =
+          op.work == Work::dispatch || op.work == Work::expert || op.work == Work::combine;
+      if (for_experts && expert_on[op.layer].empty()) {
+        faults_.add(fmt::format("rank {} lists {}, but that layer has no experts", r, name_of(op)));
+      }
+      if (op.pass != Pass::recompute || is_exchange(op.work)) continue;
+      Op backward = op;
+      backward.pass = Pass::backward;
+      require({r}, backward, "its recomputation is listed");
+    }
+  }
+
+  /// Sequences that a rank owns are worked on.
+  void check_owners() {
+    std::set<RankId> workers;
+    for (const auto& replica : attention_on_) {
+      for (const auto& ranks : replica) workers.insert(ranks.begin(), ranks.end());
+    }
+    for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+      if (schedule_.ranks[r].sequences > 0 && !workers.contains({r})) {
+        faults_.add(fmt::format("rank {} owns {} sequences but runs no attention", r,
+                                schedule_.ranks[r].sequences));
+      }
+    }
+    for (std::uint16_t l = 0; l < schedule_.layers; ++l) {
+      for (std::size_t v = 1; v < schedule_.replicas.size(); ++v) {
+        if (schedule_.replicas[v].expert_on[l].empty() !=
+            schedule_.replicas[0].expert_on[l].empty()) {
+          faults_.add(fmt::format("layer {} has experts in one of replicas 0 and {} only", l, v));
+        }
+      }
+    }
+  }
+
+  /// All layers of a replica see the same sequences in each microbatch.
+  void check_sequences(std::uint32_t v, std::uint16_t l) {
+    const auto held = [&](std::uint16_t layer, std::uint16_t j) {
+      std::uint64_t sum = 0;
+      for (const RankId rank : attention_on_[v][layer]) {
+        sum += sequences_in(schedule_.ranks[rank.value].sequences, j, schedule_.microbatches);
+      }
+      return sum;
+    };
+    if (attention_on_[v][l].empty()) {
+      faults_.add(fmt::format("replica {}: no rank runs attention of layer {}", v, l));
+      return;
+    }
+    for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
+      if (held(l, j) != held(0, j)) {
+        faults_.add(fmt::format(
+            "replica {}: layer {} holds {} sequences of microbatch {}, layer 0 holds {}", v, l,
+            held(l, j), j, held(0, j)));
+      }
+    }
+  }
+
+  /// The op's group on `rank` contains all of `others`.
+  void require_reach(RankId rank, const Op& op, const std::vector<RankId>& others,
+                     std::string_view why) {
+    const Op* found = listed(rank).find(op);
+    if (found == nullptr) {
+      faults_.add(fmt::format("rank {} lacks {}: {}", rank.value, name_of(op), why));
+      return;
+    }
+    const auto& group = schedule_.groups[schedule_.group_of(rank, *found).value];
+    for (const RankId other : others) {
+      if (!std::binary_search(group.begin(), group.end(), other)) {
+        faults_.add(fmt::format("rank {}: {} does not reach rank {}: {}", rank.value, name_of(op),
+                                other.value, why));
+      }
+    }
+  }
+
+  void check_stages(std::uint32_t v, std::uint16_t l) {
+    const auto& below = attention_on_[v][l - 1U];
+    const auto& here = attention_on_[v][l];
+    if (below == here) return;
+    for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
+      for (const Pass pass : {Pass::forward, Pass::backward}) {
+        const Op op = op_of(Work::stage, pass, l, j);
+        for (const RankId rank : here)
+          require_reach(rank, op, below, "the stage below is elsewhere");
+      }
+    }
+  }
+
+  void check_experts(std::uint32_t v, std::uint16_t l) {
+    std::set<RankId> holders(schedule_.replicas[v].expert_on[l].begin(),
+                             schedule_.replicas[v].expert_on[l].end());
+    for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
+      for (std::uint16_t c = 0; c < schedule_.chunks; ++c) {
+        for (const Pass pass : {Pass::forward, Pass::backward}) {
+          for (const RankId rank : holders) {
+            require(rank, op_of(Work::expert, pass, l, j, c), "it holds experts of that layer");
+          }
+          check_tokens_travel(v, op_of(Work::dispatch, pass, l, j, c), holders);
+        }
+      }
+    }
+  }
+
+  void check_tokens_travel(std::uint32_t v, Op op, const std::set<RankId>& holders) {
+    for (const RankId source : attention_on_[v][op.layer]) {
+      std::vector<RankId> others;
+      for (const RankId holder : holders) {
+        if (holder != source) others.push_back(holder);
+      }
+      if (others.empty()) continue;
+      for (const Work work : {Work::dispatch, Work::combine}) {
+        op.work = work;
+        require_reach(source, op, others, "its tokens go to experts there");
+      }
+    }
+  }
+
+  /// All of `ranks` take part in `work` of the layer and its phases connect them.
+  void require_sum(Work work, std::uint16_t l, const std::vector<RankId>& ranks) {
+    if (ranks.size() < 2) return;
+    Connected connected(schedule_.ranks.size());
+    for (const RankId rank : ranks) {
+      bool some = false;
+      constexpr std::uint16_t sum_phases = 3;
+      for (std::uint16_t phase = 0; phase < sum_phases; ++phase) {
+        const Op* op = listed(rank).find(op_of(work, Pass::backward, l, 0, phase));
+        if (op == nullptr) continue;
+        some = true;
+        connected.join(schedule_.groups[schedule_.group_of(rank, *op).value]);
+      }
+      if (!some) {
+        faults_.add(fmt::format("rank {} lacks {}: other ranks hold the same parameters",
+                                rank.value, name_of(op_of(work, Pass::backward, l, 0))));
+      }
+    }
+    for (const RankId rank : ranks) {
+      if (connected.root(rank.value) != connected.root(ranks.front().value)) {
+        faults_.add(fmt::format("{} of layer {} does not connect rank {} with rank {}",
+                                name_of(work), l, rank.value, ranks.front().value));
+        return;
+      }
+    }
+  }
+
+  void check_shared_sums() {
+    for (std::uint16_t l = 0; l < schedule_.layers; ++l) {
+      std::vector<RankId> holders;
+      for (const auto& replica : attention_on_) {
+        holders.insert(holders.end(), replica[l].begin(), replica[l].end());
+      }
+      require_sum(Work::reduce_shared, l, holders);
+    }
+  }
+
+  void check_expert_sums() {
+    if (schedule_.replicas.size() < 2) return;
+    for (std::uint16_t l = 0; l < schedule_.layers; ++l) {
+      std::set<RankId> holders;
+      for (const Replica& replica : schedule_.replicas) {
+        holders.insert(replica.expert_on[l].begin(), replica.expert_on[l].end());
+      }
+      require_sum(Work::reduce_experts, l, {holders.begin(), holders.end()});
+    }
+  }
+
+  void check_norm_and_step() {
+    std::vector<RankId> all;
+    for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+      all.push_back({r});
+      const Program& program = schedule_.program_of({r});
+      const auto steps = std::count_if(program.begin(), program.end(),
+                                       [](const Op& op) { return op.work == Work::step; });
+      if (steps != 1)
+        faults_.add(fmt::format("rank {} has {} optimizer steps, expected 1", r, steps));
+    }
+    require_sum(Work::reduce_norm, 0, all);
+  }
+
+  const Schedule& schedule_;
+  FaultList& faults_;
+  std::vector<Listed> listed_;                                  // [programs]
+  std::vector<std::vector<RankId>> ranks_of_;                   // [replicas]
+  std::vector<std::vector<std::vector<RankId>>> attention_on_;  // [replicas][layers]
+};
+
+}  // namespace
+
+void check_training_step(const Schedule& schedule, FaultList& faults) {
+  TrainingStepCheck(schedule, faults).run();
+}
+
+}  // namespace zebroid

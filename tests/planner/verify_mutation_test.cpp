@@ -1,0 +1,140 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "planner/expert_parallel.hpp"
+#include "planner/listing.hpp"
+#include "planner/zebra.hpp"
+#include "schedule/predicted_load.hpp"
+#include "schedule/verify.hpp"
+#include "tests/support/brute_force.hpp"
+#include "tests/support/scenarios.hpp"
+
+namespace zebroid {
+namespace {
+
+using testing::make_scenario;
+
+Schedule listed(const Schedule& schedule, const Scenario& scenario) {
+  return list_by_start(schedule,
+                       testing::fast_scorer()(schedule, PredictedLoad(schedule, scenario), false));
+}
+
+Schedule small_zebra(const Scenario& scenario, std::uint32_t groups, std::uint32_t offloaded) {
+  ZebraShape shape;
+  const auto attention =
+      cut_into_groups(scenario.cluster, gpus_of_kinds(scenario.cluster, {0}), groups);
+  const auto experts =
+      cut_into_groups(scenario.cluster, gpus_of_kinds(scenario.cluster, {1}), groups);
+  for (std::uint32_t g = 0; g < groups; ++g) shape.groups.push_back({attention[g], experts[g]});
+  shape.microbatches = 2;
+  shape.offload.assign(scenario.model.layers.size(), 0);
+  shape.offload.back() = offloaded;
+  return listed(zebra_schedule(scenario, shape), scenario);
+}
+
+Schedule small_ep(const Scenario& scenario, std::uint32_t chunks) {
+  ExpertParallelShape shape;
+  shape.groups = {gpus_of_kinds(scenario.cluster, {0, 1})};
+  shape.chunks = chunks;
+  return listed(expert_parallel_schedule(scenario, shape), scenario);
+}
+
+std::vector<Schedule> originals() {
+  std::vector<Schedule> out;
+  out.push_back(small_zebra(make_scenario({}), 1, 1));
+  out.push_back(small_zebra(make_scenario({.layers = 3, .dense_layers = 1}), 1, 0));
+  out.push_back(small_zebra(make_scenario({.cluster = "2xA40,2xV100-16GB"}), 2, 1));
+  out.push_back(small_ep(make_scenario({.experts = 2}), 2));  // one rank holds no expert of a layer
+  Scenario sharded = make_scenario({});
+  sharded.training.optimizer_sharding = true;
+  out.push_back(small_ep(sharded, 1));
+  return out;
+}
+
+std::uint32_t below(std::mt19937_64& bits, std::size_t n) {
+  return static_cast<std::uint32_t>(bits() % n);
+}
+
+/// Changes one rank's program in one place.
+Schedule mutate(const Schedule& original, std::mt19937_64& bits) {
+  Schedule out = original;
+  const std::uint32_t r = below(bits, out.ranks.size());
+  Program program = out.program_of({r});
+  const std::uint32_t i = below(bits, program.size());
+  switch (below(bits, 8)) {
+    case 0:  // two ops change places
+    case 1:
+      std::swap(program[i], program[below(bits, program.size())]);
+      break;
+    case 2:  // an op and a near one
+    case 3:
+      std::swap(program[i],
+                program[std::min<std::size_t>(i + 1 + below(bits, 4), program.size() - 1)]);
+      break;
+    case 4: {  // an op moves
+      const Op op = program[i];
+      program.erase(program.begin() + i);
+      program.insert(program.begin() + below(bits, program.size() + 1), op);
+      break;
+    }
+    case 5:  // an op is lost
+      program.erase(program.begin() + i);
+      break;
+    case 6: {  // an op comes twice
+      const Op op = program[i];
+      program.insert(program.begin() + below(bits, program.size() + 1), op);
+      break;
+    }
+    default: {  // an op turns into another
+      Op& op = program[i];
+      const std::uint32_t field = below(bits, 4);
+      if (field == 0) op.layer = static_cast<std::uint16_t>(below(bits, out.layers));
+      if (field == 1) op.microbatch = static_cast<std::uint16_t>(below(bits, out.microbatches));
+      if (field == 2) op.chunk = static_cast<std::uint16_t>(below(bits, out.chunks));
+      if (field == 3 && op.slot > 0) {
+        op.slot = static_cast<std::uint8_t>(1 + below(bits, out.ranks[r].groups.size()));
+      }
+      break;
+    }
+  }
+  out.ranks[r].program = static_cast<std::uint16_t>(out.programs.size());
+  out.programs.push_back(std::move(program));
+  return out;
+}
+
+void compare_on_mutants(std::size_t mutants) {
+  const std::vector<Schedule> schedules = originals();
+  std::mt19937_64 bits(20261124);
+  std::size_t accepted = 0;
+  for (std::size_t n = 0; n < mutants; ++n) {
+    const Schedule& original = schedules[n % schedules.size()];
+    Schedule mutant = mutate(original, bits);
+    if (below(bits, 4) == 0) mutant = mutate(mutant, bits);
+    const std::vector<Fault> faults = verify(mutant);
+    const bool runs =
+        testing::lists_what_is_needed(mutant, original) && testing::runs_to_the_end(mutant);
+    accepted += faults.empty() ? 1 : 0;
+    ASSERT_EQ(faults.empty(), runs) << "mutant " << n << ": verify says "
+                                    << (faults.empty() ? "no faults" : faults.front().message);
+  }
+  // The mutants are a fair mix: neither verdict is rare.
+  EXPECT_GT(accepted, mutants / 10);
+  EXPECT_LT(accepted, mutants * 9 / 10);
+}
+
+TEST(Verify, AcceptsTheOriginals) {
+  for (const Schedule& schedule : originals()) {
+    const std::vector<Fault> faults = verify(schedule);
+    EXPECT_TRUE(faults.empty()) << faults.front().message;
+    EXPECT_TRUE(testing::runs_to_the_end(schedule));
+  }
+}
+
+TEST(Verify, AgreesWithBruteForceOnAHundredThousandMutants) { compare_on_mutants(100'000); }
+
+TEST(VerifyLong, AgreesWithBruteForceOnAMillionMutants) { compare_on_mutants(1'000'000); }
+
+}  // namespace
+}  // namespace zebroid
