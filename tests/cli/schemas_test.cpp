@@ -189,7 +189,12 @@ void read_as_calibration(const Json& document) {
   load_calibration({TemporaryFile(document).path()});
 }
 void read_as_routing(const Json& document) {
-  make_routing({TemporaryFile(document).path(), 0}, {true, false, true}, 4, 2);
+  const TemporaryFile file(document);
+  const JsonDocument request{"routing", "", Json{{"spec", file.path()}}};
+  Faults faults;
+  const RoutingRequest routing = read_routing(JsonView(request, faults));
+  faults.throw_if_any();
+  make_routing(routing, {true, false, true}, 4, 2);
 }
 void read_as_request(const Json& document) {
   const TemporaryFile file(document);
@@ -418,7 +423,8 @@ TEST(Schemas, StateTheLimitsOfReaders) {
       {"schedule", "/programs/0/0/2", 255, 256},
       {"schedule", "/programs/0/0/3", 65535, 65536},
       {"schedule", "/programs/0/0", {"step", "forward", 0, 0, 0, 0}, {"step", "forward", 0, 0, 0}},
-      {"schedule", "/ranks/0/sequences", 4294967295, 4294967296},
+      {"schedule", "/ranks/0/sequences",
+       at(schedule_document(Strategy::zebra), "/ranks/0/sequences"), 4294967296},
       {"schedule", "/ranks/0/replica", 65535, 65536},
       {"schedule", "/groups/0/0", 4294967295, 4294967296},
       {"timeline", "/ranks/0/ended_s/0", 1e12, 1.1e12},
