@@ -58,7 +58,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--expert-assignment", request.expert_assignment,
-                     "even or gather-and-squeeze [gather-and-squeeze]");
+                     "even, gather-and-squeeze or gather-and-squeeze-printed [gather-and-squeeze]");
   command.add_option("--recompute", request.recompute, "auto, none, module or layer [auto]");
   command.add_option("--optimizer", request.optimizer, "adamw or adamw-8bit [adamw]");
   command.add_option("--routing", request.routing, "uniform, lognormal:SIGMA or a file [uniform]");

@@ -22,19 +22,30 @@ std::string text_of(const JsonView& view) {
   return view.text();
 }
 
-std::optional<std::uint32_t> parse_tuned(const std::string& flag,
+std::optional<std::uint32_t> parse_tuned(const std::string& name,
                                          const std::optional<std::string>& text) {
   if (!text || *text == "auto") return std::nullopt;
   constexpr std::uint64_t most = 4096;
-  return static_cast<std::uint32_t>(parse_count(flag, *text, 1, most));
+  return static_cast<std::uint32_t>(parse_count(name, *text, 1, most));
 }
 
-template <class Enum>
-Enum parse_name(const std::string& what, const std::string& name,
-                const std::vector<std::string>& known) {
-  const auto found = std::find(known.begin(), known.end(), name);
-  if (found == known.end()) refuse(unknown_name(what, name, known));
-  return static_cast<Enum>(found - known.begin());
+/// The position of `value` among the values that an option takes.
+std::size_t parse_choice(const std::string& name, const std::string& value,
+                         const std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), value);
+  if (found == known.end()) refuse(name + ": " + unknown_name("value", value, known));
+  return static_cast<std::size_t>(found - known.begin());
+}
+
+/// What `read` returns; its Error(input) gets `name` in front.
+template <class Read>
+auto naming(const std::string& name, Read read) {
+  try {
+    return read();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::input) throw;
+    refuse(name + ": " + error.what());
+  }
 }
 
 std::vector<std::string> keys_of(const Json& object) {
@@ -87,13 +98,21 @@ Json* descend(Json& at, const std::string& key) {
 
 }  // namespace
 
-std::uint64_t parse_count(const std::string& flag, const std::string& text, std::uint64_t low,
+std::string Request::name_of(const std::string& key) const {
+  const auto found = origin.find(key);
+  if (found != origin.end()) return found->second;
+  std::string flag = "--" + key;
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag;
+}
+
+std::uint64_t parse_count(const std::string& name, const std::string& text, std::uint64_t low,
                           std::uint64_t high) {
   std::uint64_t number = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
   const bool whole = end == text.data() + text.size() && !text.empty();
   if (whole && failure == std::errc() && number >= low && number <= high) return number;
-  refuse(fmt::format("{}: expected a whole number from {} to {}, got '{}'", flag, low, high, text));
+  refuse(fmt::format("{}: expected a whole number from {} to {}, got '{}'", name, low, high, text));
 }
 
 std::vector<std::string> builtin_names(const std::string& folder) {
@@ -201,38 +220,51 @@ void read_scenario_file(Request& request) {
   root.at("schema").name_of("schema", {"zebroid.request/1"});
   for (const auto& [key, target] : texts) {
     const auto value = root.find(key);
-    if (value && !*target) *target = text_of(*value);
+    if (!value || *target) continue;
+    *target = text_of(*value);
+    request.origin[key] = value->where();
   }
   for (const auto& [key, target] : lists) {
     const auto value = root.find(key);
-    if (!value || !target->empty()) continue;
-    for (const JsonView& element : value->elements()) target->push_back(element.text());
+    const bool both = target == &request.settings;  // the later one of two settings of a field wins
+    if (!value || (!both && !target->empty())) continue;
+    std::vector<std::string> texts_here;
+    for (const JsonView& element : value->elements()) texts_here.push_back(element.text());
+    target->insert(target->begin(), texts_here.begin(), texts_here.end());
+    if (target->size() == texts_here.size()) request.origin[key] = value->where();
   }
   faults.throw_if_any();
 }
 
 Resolver::Resolver(Request request) : request_(std::move(request)) {
   read_scenario_file(request_);
-  if (!request_.model)
+  if (!request_.model.has_value()) {
     refuse("which model? Give --model NAME or a config.json; `zebroid list models`");
-  if (!request_.cluster) refuse("which GPUs? Give --cluster, as in --cluster 6xA40,6xV100-16GB");
+  }
+  if (!request_.cluster.has_value()) {
+    refuse("which GPUs? Give --cluster, as in --cluster 6xA40,6xV100-16GB");
+  }
   base_["schema"] = "zebroid.scenario/1";
-  read_model_file();
+  read_model_file(*request_.model);
   std::optional<BytesPerSecond> network;
-  if (request_.network) network = parse_bandwidth(*request_.network);
+  if (request_.network) {
+    network =
+        naming(request_.name_of("network"), [&] { return parse_bandwidth(*request_.network); });
+  }
   const Cluster cluster = load_cluster(*request_.cluster, network);
   notes_.insert(notes_.end(), cluster.notes.begin(), cluster.notes.end());
   base_["cluster"] = to_json(cluster);
   read_training();
-  base_["routing"] = {{"spec", request_.routing.value_or("uniform")},
-                      {"seed", parse_count("--seed", request_.seed.value_or("0"), 0, INT64_MAX)}};
+  base_["routing"] = {
+      {"spec", request_.routing.value_or("uniform")},
+      {"seed", parse_count(request_.name_of("seed"), request_.seed.value_or("0"), 0, INT64_MAX)}};
   calibration_ = load_calibration(request_.calibrations);
   read_plans();
 }
 
-void Resolver::read_model_file() {
-  const JsonDocument config = find_model_config(*request_.model);
-  const std::string name = model_name_of(*request_.model);
+void Resolver::read_model_file(const std::string& name_or_path) {
+  const JsonDocument config = find_model_config(name_or_path);
+  const std::string name = model_name_of(name_or_path);
   read_model(config, name);  // here errors can still name the file and its lines
   base_["model_name"] = name;
   base_["model"] = config.root;
@@ -244,13 +276,14 @@ void Resolver::read_training() {
   Training training;
   if (request_.sequence_length) {
     training.sequence_length = static_cast<std::uint32_t>(
-        parse_count("--sequence-length", *request_.sequence_length, 1, longest));
+        parse_count(request_.name_of("sequence_length"), *request_.sequence_length, 1, longest));
   }
   const std::string batch = request_.global_batch.value_or("auto");
   if (batch == "max") {
     wants_largest_batch_ = true;
   } else if (batch != "auto") {
-    training.global_batch_sequences = parse_count("--global-batch", batch, 1, most_sequences);
+    training.global_batch_sequences =
+        parse_count(request_.name_of("global_batch"), batch, 1, most_sequences);
   }
   Json out = to_json(training);
   if (request_.recompute) out["recompute"] = *request_.recompute;
@@ -260,18 +293,20 @@ void Resolver::read_training() {
 
 void Resolver::read_plans() {
   PlanRequest plan;
-  plan.microbatches = parse_tuned("--microbatches", request_.microbatches);
-  plan.chunks = parse_tuned("--chunks", request_.chunks);
-  plan.groups = parse_tuned("--groups", request_.groups);
+  plan.microbatches = parse_tuned(request_.name_of("microbatches"), request_.microbatches);
+  plan.chunks = parse_tuned(request_.name_of("chunks"), request_.chunks);
+  plan.groups = parse_tuned(request_.name_of("groups"), request_.groups);
   if (request_.expert_assignment) {
-    plan.assignment = parse_name<ExpertAssignment>("expert assignment", *request_.expert_assignment,
-                                                   expert_assignment_names());
+    plan.assignment = static_cast<ExpertAssignment>(
+        parse_choice(request_.name_of("expert_assignment"), *request_.expert_assignment,
+                     expert_assignment_names()));
   }
   std::vector<std::string> strategies = request_.strategies;
   every_strategy_ = strategies.empty();
   if (every_strategy_) strategies = {"zebra", "ep"};
   for (const std::string& name : strategies) {
-    plan.strategy = parse_name<Strategy>("strategy", name, strategy_names());
+    plan.strategy =
+        static_cast<Strategy>(parse_choice(request_.name_of("strategy"), name, strategy_names()));
     plans_.push_back(plan);
   }
 }

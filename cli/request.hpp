@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,9 +34,15 @@ struct Request {
   std::vector<std::string> calibrations;
   std::vector<std::string> settings;  ///< PATH=VALUE, applied to the resolved scenario
   std::optional<std::string> scenario_file;
+  std::map<std::string, std::string> origin;  ///< of values from that file: "sequence_length" ->
+                                              ///< "request.json:4: /sequence_length"
+
+  /// What errors call a value: its origin, or the flag "--sequence-length".
+  std::string name_of(const std::string& key) const;
 };
 
-/// Fills what the flags leave open from the --scenario file, if any. Throws Error(input).
+/// Fills what the flags leave open from the --scenario file, if any. Its settings come before the
+/// flags'. Throws Error(input).
 void read_scenario_file(Request& request);
 
 /// How the global batch came about.
@@ -62,7 +69,7 @@ class Resolver {
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
-  void read_model_file();
+  void read_model_file(const std::string& name_or_path);
   void read_training();
   void read_plans();
 
@@ -84,8 +91,9 @@ std::pair<std::string, Json> parse_setting(const std::string& text);
 /// the nearest known key when there is no such field.
 void set_field(Json& scenario, const std::string& path, const Json& value);
 
-/// A whole number >= low written in decimal. Throws Error(input) naming the flag.
-std::uint64_t parse_count(const std::string& flag, const std::string& text, std::uint64_t low,
+/// A whole number from `low` to `high` written in decimal. Throws Error(input) beginning with
+/// `name`.
+std::uint64_t parse_count(const std::string& name, const std::string& text, std::uint64_t low,
                           std::uint64_t high);
 
 /// A built-in model's name, a config.json or a folder with one. Throws Error(input), offering the

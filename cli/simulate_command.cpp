@@ -31,7 +31,7 @@ void write_files(const OutputFiles& files, const Plan& plan, const Scenario& sce
                  const std::pair<std::string, bool>& strategy_and_first) {
   const auto& [strategy, first] = strategy_and_first;
   const auto write = [&](const std::optional<std::string>& file, const auto& make) {
-    if (file) write_file(name_for(*file, strategy, first), make());
+    if (file.has_value()) write_file(name_for(*file, strategy, first), make());
   };
   const auto timeline = [&] { return to_json(plan.timeline, plan.schedule, scenario); };
   write(files.schedule, [&] { return to_json(plan.schedule, scenario).dump() + "\n"; });

@@ -52,6 +52,7 @@ void print_note(std::string_view text) { fmt::print(stderr, "{}\n", text); }
 
 bool use_color(ColorMode mode) {
   if (mode != ColorMode::automatic) return mode == ColorMode::always;
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing here sets variables
   return ::isatty(STDOUT_FILENO) != 0 && std::getenv("NO_COLOR") == nullptr;
 }
 

@@ -260,14 +260,18 @@ JsonView::JsonView(const JsonView& parent, std::string_view key, const Json* val
       pointer_(parent.pointer_ + "/" + escaped(key)),
       valid_(parent.valid_) {}
 
-void JsonView::fault(std::string_view message) const {
-  if (!valid_) return;
+std::string JsonView::where() const {
   constexpr std::size_t most_lines = 20;  // finding a line reads the text again
   const std::optional<std::size_t> line = faults_->all().size() < most_lines
                                               ? document_->line_of(pointer_)
                                               : std::optional<std::size_t>();
-  const std::string where = line ? fmt::format("{}:{}", document_->name, *line) : document_->name;
-  faults_->add(fmt::format("{}: {}: {}", where, pointer_.empty() ? "/" : pointer_, message));
+  const std::string document =
+      line ? fmt::format("{}:{}", document_->name, *line) : document_->name;
+  return fmt::format("{}: {}", document, pointer_.empty() ? "/" : pointer_);
+}
+
+void JsonView::fault(std::string_view message) const {
+  if (valid_) faults_->add(fmt::format("{}: {}", where(), message));
 }
 
 void JsonView::expected(std::string_view what) const {

@@ -78,6 +78,8 @@ class JsonView {
   const Json& json() const { return *value_; }
   const std::string& pointer() const { return pointer_; }
   bool valid() const { return valid_; }
+  /// "document:line: pointer".
+  std::string where() const;
   /// Adds "document:line: pointer: message".
   void fault(std::string_view message) const;
   Faults& faults() const { return *faults_; }

@@ -52,7 +52,7 @@ Offload gather_and_squeeze(const GatherAndSqueeze& in) {
   for (std::uint32_t& offloaded : out.per_layer) {
     gathered += gap;
     const double affordable = std::floor(gathered / squeeze + rounding);
-    const double left = std::floor(static_cast<double>(in.experts / n) / leaving);
+    const double left = in.experts / n / leaving;  // whole chunks: integers
     const double chunks = std::min(affordable, left);
     offloaded = static_cast<std::uint32_t>(chunks) * leaving;
     gathered -= chunks * squeeze;

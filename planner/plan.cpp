@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "core/error.hpp"
@@ -14,6 +15,8 @@
 
 namespace zebroid {
 namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// One schedule on trial.
 struct Candidate {
@@ -51,7 +54,7 @@ std::vector<std::uint32_t> offloaded(const Plan& plan) {
 std::string lack(const Plan& plan, const Scenario& scenario) {
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
   std::size_t worst = 0;
-  Bytes excess{-INFINITY};
+  Bytes excess{-infinity};
   for (std::size_t r = 0; r < plan.memory.size(); ++r) {
     const Bytes here = plan.memory[r].total() - capacity_of(scenario, gpus, plan.schedule.ranks[r]);
     if (here > excess) {
@@ -85,7 +88,7 @@ class Trials {
     out.makespan = free_run.makespan();
     out.schedule = list_by_start(schedule, free_run);
     out.memory = peak_memory(out.schedule, scenario_, PredictedLoad(out.schedule, scenario_));
-    out.excess = {-INFINITY};
+    out.excess = {-infinity};
     for (std::size_t r = 0; r < out.memory.size(); ++r) {
       out.excess = std::max(
           out.excess, out.memory[r].total() - capacity_of(scenario_, gpus_, out.schedule.ranks[r]));
@@ -94,12 +97,12 @@ class Trials {
   }
 
   void offer(Candidate candidate) {
-    if (!best_ || candidate.better_than(*best_)) best_ = std::move(candidate);
+    if (!best_.has_value() || candidate.better_than(*best_)) best_ = std::move(candidate);
   }
   bool has_fitting() const { return best_ && best_->fits(); }
 
   Plan finish() {
-    ensure(best_.has_value(), "the planner found no candidate");
+    if (!best_.has_value()) throw Error(ErrorKind::internal, "the planner found no candidate");
     Plan out;
     out.schedule = std::move(best_->schedule);
     const std::vector<Fault> faults = verify(out.schedule);
@@ -233,7 +236,9 @@ class ZebraPlanner {
     in.layers = scenario_.model.moe_layers();
     in.attention_gpus = static_cast<std::uint32_t>(group.attention.size());
     in.expert_gpus = static_cast<std::uint32_t>(group.experts.size());
-    in.form = request_.squeeze;
+    in.form = request_.assignment == ExpertAssignment::gather_and_squeeze_printed
+                  ? SqueezeForm::printed
+                  : SqueezeForm::prose;
     set_times(in, shape, even);
     set_memory_bounds(in, even);
     const Offload offload = gather_and_squeeze(in);
@@ -275,8 +280,8 @@ class ZebraPlanner {
   /// attention GPUs are full: with their states and the inputs that they keep.
   void set_memory_bounds(GatherAndSqueeze& in, const Candidate& even) const {
     const std::vector<Gpu> gpus = gpus_of(scenario_.cluster);
-    Bytes room{INFINITY};      // on the fullest attention GPU
-    Bytes lacking{-INFINITY};  // on the fullest expert GPU
+    Bytes room{infinity};      // on the fullest attention GPU
+    Bytes lacking{-infinity};  // on the fullest expert GPU
     Bytes inputs;              // kept on an expert GPU, all layers
     for (std::size_t r = 0; r < even.memory.size(); ++r) {
       const Bytes capacity = capacity_of(scenario_, gpus, even.schedule.ranks[r]);
@@ -363,7 +368,8 @@ const std::vector<std::string>& strategy_names() {
 }
 
 const std::vector<std::string>& expert_assignment_names() {
-  static const std::vector<std::string> names = {"even", "gather-and-squeeze"};
+  static const std::vector<std::string> names = {"even", "gather-and-squeeze",
+                                                 "gather-and-squeeze-printed"};
   return names;
 }
 

@@ -21,7 +21,9 @@ inline const std::string& name_of(Strategy strategy) {
   return strategy_names()[static_cast<std::size_t>(strategy)];
 }
 
-enum class ExpertAssignment : std::uint8_t { even, gather_and_squeeze };
+/// How zebra spreads experts: all on expert GPUs, or some on attention GPUs by HeterMoE's Algorithm
+/// 1 with line 4 as its prose and units say or as printed (planner/assignment.hpp).
+enum class ExpertAssignment : std::uint8_t { even, gather_and_squeeze, gather_and_squeeze_printed };
 const std::vector<std::string>& expert_assignment_names();
 
 /// What is asked of the planner; what is not given is tuned.
@@ -31,7 +33,6 @@ struct PlanRequest {
   std::optional<std::uint32_t> chunks;
   std::optional<std::uint32_t> groups;
   ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
-  SqueezeForm squeeze = SqueezeForm::prose;
 };
 
 /// Times a schedule that has no faults; with or without the launch rule.

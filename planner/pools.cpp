@@ -101,7 +101,7 @@ std::vector<std::uint32_t> kinds_by_attention_gain(const Scenario& scenario) {
 }
 
 std::uint64_t default_global_batch(const Scenario& scenario) {
-  constexpr std::uint64_t tokens_per_gpu = 64 * 1024;
+  constexpr std::uint64_t tokens_per_gpu = std::uint64_t{64} * 1024;
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
   std::vector<std::uint64_t>
       owners;  // attention GPUs of zebra, by where the order of the kinds is cut

@@ -206,8 +206,8 @@ class TrainingStepCheck {
   }
 
   void check_experts(std::uint32_t v, std::uint16_t l) {
-    std::set<RankId> holders(schedule_.replicas[v].expert_on[l].begin(),
-                             schedule_.replicas[v].expert_on[l].end());
+    const std::set<RankId> holders(schedule_.replicas[v].expert_on[l].begin(),
+                                   schedule_.replicas[v].expert_on[l].end());
     for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
       for (std::uint16_t c = 0; c < schedule_.chunks; ++c) {
         for (const Pass pass : {Pass::forward, Pass::backward}) {
