@@ -47,12 +47,16 @@ std::vector<std::string> faults_of(const JsonDocument& document) {
       load_calibration({document.name});
     } else if (schema == "zebroid.scenario/1") {
       read_scenario(document);
+    } else if (schema == "zebroid.request/1") {
+      Request request;
+      request.scenario_file = document.name;
+      Resolver(std::move(request)).resolve({});
     } else if (schema.empty()) {
       read_model(document, document.name);
     } else {
-      root.at("schema").name_of("schema",
-                                {"zebroid.schedule/1", "zebroid.timeline/1", "zebroid.cluster/1",
-                                 "zebroid.calibration/1", "zebroid.scenario/1"});
+      root.at("schema").name_of(
+          "schema", {"zebroid.schedule/1", "zebroid.timeline/1", "zebroid.cluster/1",
+                     "zebroid.calibration/1", "zebroid.scenario/1", "zebroid.request/1"});
     }
     return faults.all();
   } catch (const Error& error) {
@@ -91,7 +95,8 @@ Json layers_json(const MoeModel& model) {
     }
     const LayerParameters parameters = layer_parameters(model, l);
     Json entry;
-    entry["first"] = entry["last"] = l;
+    entry["first"] = l;
+    entry["last"] = l;
     entry["count"] = 1;
     entry["kind"] = layer.has_experts ? "experts" : "dense";
     entry["attention"] = layer.attention.latent ? "latent" : "grouped-query";

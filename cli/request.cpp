@@ -85,6 +85,14 @@ bool set_kind_count(Json& scenario, std::string kind, const Json& value) {
   return true;
 }
 
+/// Once the network is stated.
+void forget_assumed_network(Json& cluster) {
+  const auto notes = cluster.find("notes");
+  if (notes == cluster.end() || !notes->is_array()) return;
+  const auto note = std::find(notes->begin(), notes->end(), Json(assumed_network_note()));
+  if (note != notes->end()) notes->erase(note);
+}
+
 Json* descend(Json& at, const std::string& key) {
   if (at.is_object()) {
     const auto found = at.find(key);
@@ -188,6 +196,7 @@ void set_field(Json& scenario, const std::string& path, const Json& value) {
     begin = dot + 1;
   }
   *at = value;
+  if (path == "cluster.network.nic_Gbps") forget_assumed_network(scenario["cluster"]);
 }
 
 void read_scenario_file(Request& request) {
@@ -252,7 +261,6 @@ Resolver::Resolver(Request request) : request_(std::move(request)) {
         naming(request_.name_of("network"), [&] { return parse_bandwidth(*request_.network); });
   }
   const Cluster cluster = load_cluster(*request_.cluster, network);
-  notes_.insert(notes_.end(), cluster.notes.begin(), cluster.notes.end());
   base_["cluster"] = to_json(cluster);
   read_training();
   base_["routing"] = {

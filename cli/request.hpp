@@ -66,7 +66,6 @@ class Resolver {
   const std::vector<PlanRequest>& plans() const { return plans_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool every_strategy() const { return every_strategy_; }
-  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   void read_model_file(const std::string& name_or_path);
@@ -79,7 +78,6 @@ class Resolver {
   std::vector<PlanRequest> plans_;
   bool wants_largest_batch_ = false;
   bool every_strategy_ = false;
-  std::vector<std::string> notes_;
 };
 
 /// Splits "PATH=VALUE"; the value is JSON when it reads as JSON, else a string. Throws

@@ -64,7 +64,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   Resolved resolved = resolver.resolve({});
   settle_batch(resolved, resolver.plans());
   Json results = Json::array();
-  std::vector<std::string> notes = resolver.notes();
+  std::vector<std::string> notes = resolved.scenario.cluster.notes;
   Progress progress("strategies", resolver.plans().size(), output.quiet);
   for (std::size_t i = 0; i < resolver.plans().size(); ++i) {
     const PlanRequest& plan_request = resolver.plans()[i];

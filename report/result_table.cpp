@@ -213,7 +213,7 @@ class ResultText {
           "  " + paint_(Tone::bad, "does not fit") + (reason.empty() ? "" : ": " + reason), "    ");
     }
     const std::string binding = text(result, {"binding"});
-    if (!binding.empty()) out += wrapped("  bound by " + binding, "    ");
+    if (!binding.empty()) out += wrapped("  lower bound by " + binding, "    ");
     const std::string grades = evidence(result);
     if (!grades.empty()) out += wrapped("  times are " + grades, "    ");
     return out + pools(result);
@@ -310,9 +310,30 @@ class ResultText {
     return found;
   }
 
+  /// What the busiest pool waits for, when the result is far from its lower bound.
+  static std::string what_delays(const Json& result) {
+    constexpr double far = 0.9;
+    const auto bound = number(result, {"lower_bound_s"});
+    const auto iteration = number(result, {"iteration_s"});
+    if (!bound || !iteration || *bound >= far * *iteration) return "";
+    const Json* busiest = nullptr;
+    for (const Json& pool : at(result, {"pools"})) {
+      if (busiest == nullptr ||
+          number(pool, {"busy_fraction"}) > number(*busiest, {"busy_fraction"}))
+        busiest = &pool;
+    }
+    if (busiest == nullptr) return "";
+    const double exposed = number(*busiest, {"exposed_communication_fraction"}).value_or(0);
+    const double bubble = number(*busiest, {"bubble_fraction"}).value_or(0);
+    return fmt::format("its {} GPUs wait for {} {} of the time", text(*busiest, {"gpu"}),
+                       exposed >= bubble ? "communication" : "other GPUs",
+                       format_percent(std::max(exposed, bubble)));
+  }
+
   /// A binding that ends in "(GPU, role)" is a stream of that rank; others are ports or the data
   /// path.
   static std::string what_binds(const Json& result) {
+    if (std::string delay = what_delays(result); !delay.empty()) return delay;
     const std::string binding = text(result, {"binding"});
     const std::size_t open = binding.rfind('(');
     const std::size_t comma = binding.find(", ", open == std::string::npos ? binding.size() : open);

@@ -121,7 +121,7 @@ TEST(ResultTable, DescribesShapeEvidenceAndPools) {
                         "12 experts on attention GPUs\n"));
   EXPECT_THAT(
       text,
-      HasSubstr("  bound by compute of rank 0 (A40, attention)\n"
+      HasSubstr("  lower bound by compute of rank 0 (A40, attention)\n"
                 "  times are 62.0 % measured, 38.0 % roofline\n"
                 "  role  GPU  count    busy  effective  exposed  bubble       peak memory  fits\n"
                 "  all   A40      6  93.1 %     70.2 %    1.2 %   5.7 %  31.2 of 48.0 GiB  yes\n"));
