@@ -133,7 +133,8 @@ TEST(PerfettoTrace, NamesAThreadPerStreamThatIsUsed) {
 TEST(PerfettoTrace, UsesNoIdThatPerfettoTreatsInItsOwnWay) {
   std::set<unsigned> processes;
   std::set<unsigned> threads;
-  for (const Json& event : one_layer().trace()["traceEvents"]) {
+  const Json trace = one_layer().trace();
+  for (const Json& event : trace["traceEvents"]) {
     processes.insert(event["pid"].get<unsigned>());
     threads.insert(event["tid"].get<unsigned>());
   }
