@@ -1,6 +1,8 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <filesystem>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/result.hpp"
@@ -64,23 +66,27 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   Resolved resolved = resolver.resolve({});
   settle_batch(resolved, resolver.plans());
   Json results = Json::array();
-  std::vector<std::string> notes = resolved.scenario.cluster.notes;
+  std::vector<std::string> left_out;
   Progress progress("strategies", resolver.plans().size(), output.quiet);
   for (std::size_t i = 0; i < resolver.plans().size(); ++i) {
     const PlanRequest& plan_request = resolver.plans()[i];
-    const bool may_be_left_out =
-        resolver.every_strategy() && (i + 1 < resolver.plans().size() || !results.empty());
+    const std::string& strategy = name_of(plan_request.strategy);
+    std::optional<Plan> best;
     try {
-      const Plan best = plan(resolved.scenario, plan_request, make_scorer());
-      results.push_back(result_json(best, resolved, plan_request));
-      write_files(files, best, resolved.scenario,
-                  {results.back()["strategy"].get<std::string>(), results.size() == 1});
+      best = plan(resolved.scenario, plan_request, make_scorer());
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::input || !may_be_left_out) throw;
-      notes.push_back(fmt::format("without {}: {}", name_of(plan_request.strategy), error.what()));
+      if (error.kind() != ErrorKind::input || !resolver.every_strategy()) throw;
+      left_out.push_back(fmt::format("{}: {}", strategy, error.what()));
+    }
+    if (best) {
+      results.push_back(result_json(*best, resolved, plan_request));
+      write_files(files, *best, resolved.scenario, {strategy, results.size() == 1});
     }
     progress.update(i + 1, "");
   }
+  if (results.empty()) throw Error(ErrorKind::input, fmt::format("{}", fmt::join(left_out, "\n")));
+  std::vector<std::string> notes = resolved.scenario.cluster.notes;
+  for (const std::string& why : left_out) notes.push_back("without " + why);
   return finish(resolved, std::move(results), notes, output);
 }
 
