@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <new>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -185,7 +186,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {  // --help, --version
-    return app.exit(success);
+    std::ostringstream text;
+    app.exit(success, text, text);
+    print_out(text.str());
+    return 0;
   } catch (const CLI::ParseError& error) {
     print_note("zebroid: " + usage_message(app, error, argc, argv) +
                "\nTry `zebroid --help` or `zebroid COMMAND --help`.");

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -30,6 +31,7 @@ void notice_interrupts() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is then an error of write
+  std::signal(SIGXFSZ, SIG_IGN);  // and so is a file beyond `ulimit -f`
 }
 
 void stop_if_interrupted() {
@@ -48,7 +50,10 @@ void print_out(std::string_view text) {
   }
 }
 
-void print_note(std::string_view text) { fmt::print(stderr, "{}\n", text); }
+void print_note(std::string_view text) {
+  const std::string line = std::string(text) + "\n";
+  std::fwrite(line.data(), 1, line.size(), stderr);  // if that fails, the exit code says enough
+}
 
 bool use_color(ColorMode mode) {
   if (mode != ColorMode::automatic) return mode == ColorMode::always;

@@ -22,7 +22,7 @@ void stop_if_interrupted();
 
 /// Writes to stdout at once. Throws Error(input) when that fails, for example on a full disk.
 void print_out(std::string_view text);
-/// Writes a line to stderr.
+/// Writes a line to stderr; nothing happens when that fails.
 void print_note(std::string_view text);
 
 enum class ColorMode { automatic, always, never };
