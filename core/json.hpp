@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -38,10 +39,12 @@ struct JsonDocument {
 JsonDocument parse_json(std::string text, std::string name, const JsonLimits& limits = {});
 JsonDocument read_json(const std::filesystem::path& path, const JsonLimits& limits = {});
 
-/// Collects everything wrong with an input, so that a person mends it in one go.
+/// Collects everything wrong with an input, each once, so that a person mends it in one go.
 class Faults {
  public:
-  void add(std::string fault) { faults_.push_back(std::move(fault)); }
+  void add(std::string fault) {
+    if (seen_.insert(fault).second) faults_.push_back(std::move(fault));
+  }
   bool empty() const { return faults_.empty(); }
   const std::vector<std::string>& all() const { return faults_; }
   /// Throws Error(input) with one line per fault, when there are any.
@@ -49,6 +52,7 @@ class Faults {
 
  private:
   std::vector<std::string> faults_;
+  std::unordered_set<std::string> seen_;
 };
 
 /// A place in a document, with getters that check. A getter that finds something else than expected

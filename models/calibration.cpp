@@ -67,7 +67,12 @@ void read_file_into(const JsonDocument& document, Calibration& calibration) {
   std::vector<std::string> gpus;
   for (const JsonView& name : root.at("gpus").elements()) gpus.push_back(name.text());
   if (gpus.empty()) root.at("gpus").fault("expected the names of the GPUs that the rows describe");
-  for (const std::string& gpu : gpus) read_kernels(root.at("kernels"), calibration.gpus[gpu]);
+  const JsonView kernels = root.at("kernels");
+  const std::size_t before = faults.all().size();
+  for (const std::string& gpu : gpus) {
+    read_kernels(kernels, calibration.gpus[gpu]);
+    if (faults.all().size() > before) break;  // the next GPU would only meet the same ones
+  }
   faults.throw_if_any();
 }
 
