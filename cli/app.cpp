@@ -1,6 +1,7 @@
 #include "cli/app.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <exception>
@@ -145,27 +146,37 @@ void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) 
       [&flags, &chosen] { chosen = [&flags] { return show_command(*flags.what, flags.output); }; });
 }
 
-/// CLI11's message, with the nearest command or flag for a word that it does not know.
-std::string usage_message(const CLI::App& app, const CLI::ParseError& error, int argc,
-                          char** argv) {
-  std::string message = error.what();
-  std::vector<std::string> words;
+/// What is wrong with the command line, and where to read on. CLI11's own message unless a word is
+/// unknown: then the nearest one is offered.
+std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* command = &app;
-  for (const CLI::App* sub : app.get_subcommands()) command = sub;
-  for (const CLI::App* sub : app.get_subcommands({})) words.push_back(sub->get_name());
-  std::vector<std::string> flags;
-  for (const CLI::Option* option : command->get_options()) flags.push_back(option->get_name());
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const bool is_flag = word.starts_with("-");
-    if (!is_flag && (command != &app || i > 1)) continue;
-    const std::string name = word.substr(0, word.find('='));
-    const std::string near = nearest(name, is_flag ? flags : words);
-    if (!near.empty() && near != name) {
-      message += fmt::format("\n'{}': did you mean '{}'?", name, near);
-    }
+  std::string help = "zebroid --help";
+  for (const CLI::App* chosen : app.get_subcommands()) {
+    command = chosen;
+    help = fmt::format("zebroid {} --help", chosen->get_name());
   }
-  return message;
+  std::vector<std::string> commands;
+  for (const CLI::App* known : app.get_subcommands({})) commands.push_back(known->get_name());
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : command->get_options()) {
+    if (!option->get_positional()) flags.push_back(option->get_name());
+  }
+  std::string message = error.what();
+  const std::vector<std::string> unexpected = app.remaining(true);
+  if (!unexpected.empty() && unexpected.front().starts_with("-")) {
+    const std::string flag = unexpected.front().substr(0, unexpected.front().find('='));
+    const std::string near = nearest(flag, flags);
+    message = fmt::format("unknown flag '{}'", flag);
+    if (!near.empty()) message += fmt::format("; did you mean '{}'?", near);
+    if (near == flag) message = fmt::format("'{}' comes after the command", flag);
+  } else if (!unexpected.empty() && command == &app) {
+    message = unknown_name("command", unexpected.front(), commands);
+  } else if (!unexpected.empty()) {
+    message = fmt::format("unexpected '{}'", unexpected.front());
+  } else if (command == &app) {
+    message = fmt::format("which command? {}", fmt::join(commands, ", "));
+  }
+  return fmt::format("{}\nTry `{}`.", message, help);
 }
 
 int run(int argc, char** argv) {
@@ -191,8 +202,7 @@ int run(int argc, char** argv) {
     print_out(text.str());
     return 0;
   } catch (const CLI::ParseError& error) {
-    print_note("zebroid: " + usage_message(app, error, argc, argv) +
-               "\nTry `zebroid --help` or `zebroid COMMAND --help`.");
+    print_note("zebroid: " + usage_message(app, error));
     return exit_usage;
   }
   if (flags.color == "always") flags.output.color = ColorMode::always;
