@@ -97,9 +97,14 @@ void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       "step.svg");
   command->callback([&flags, &chosen] {
     chosen = [&flags] {
-      return flags.paths.empty()
-                 ? simulate_command(flags.request, flags.files, flags.output)
-                 : simulate_file_command(flags.paths.front(), flags.files, flags.output);
+      if (flags.paths.empty()) return simulate_command(flags.request, flags.files, flags.output);
+      const std::string& schedule = flags.paths.front();
+      if (flags.request != Request{}) {
+        throw Error(ErrorKind::input,
+                    schedule + ": a schedule is simulated with the scenario inside it; give no "
+                               "--model, --cluster and so on");
+      }
+      return simulate_file_command(schedule, flags.files, flags.output);
     };
   });
 }

@@ -39,6 +39,8 @@ struct Request {
 
   /// What errors call a value: its origin, or the flag "--sequence-length".
   std::string name_of(const std::string& key) const;
+
+  friend bool operator==(const Request&, const Request&) = default;
 };
 
 /// Fills what the flags leave open from the --scenario file, if any. Its settings come before the

@@ -92,7 +92,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
 
 int simulate_file_command(const std::string& path, const OutputFiles& files, const Output& output) {
   ScheduleFile file = read_schedule(read_json(path));
-  refuse_faults(file.schedule);
+  refuse_faults(file.schedule, path);
   const PredictedLoad load(file.schedule, file.scenario);
   Plan plan;
   plan.timeline = simulate(file.schedule, load, {.launch_rule = true, .verified = true});
