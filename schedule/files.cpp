@@ -241,7 +241,7 @@ TimelineFile read_timeline(const JsonDocument& document) {
   root.at("schema").name_of("schema", {"zebroid.timeline/1"});
   TimelineFile out;
   out.schedule = read_schedule_view(root.at("schedule"), document.name);
-  refuse_faults(out.schedule.schedule);
+  refuse_faults(out.schedule.schedule, document.name);
   out.timeline.origin = root.at("origin").text();
   root.at("iteration_s").number(0, longest_s);
   const std::vector<JsonView> ranks = root.at("ranks").elements();

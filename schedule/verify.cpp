@@ -327,10 +327,10 @@ std::vector<Fault> verify(const Schedule& schedule) {
   return faults.take();
 }
 
-void refuse_faults(const Schedule& schedule) {
+void refuse_faults(const Schedule& schedule, const std::string& name) {
   const std::vector<Fault> faults = verify(schedule);
   if (faults.empty()) return;
-  std::string message = "the schedule is refused:";
+  std::string message = name + ": the schedule is refused:";
   for (const Fault& fault : faults) message += "\n  " + fault.message;
   throw Error(ErrorKind::input, message);
 }

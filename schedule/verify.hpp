@@ -27,7 +27,7 @@ struct Fault {
 /// log ops).
 std::vector<Fault> verify(const Schedule& schedule);
 
-/// Throws Error(input) listing the faults, when there are any.
-void refuse_faults(const Schedule& schedule);
+/// Throws Error(input) listing the faults, when there are any; it calls the schedule `name`.
+void refuse_faults(const Schedule& schedule, const std::string& name);
 
 }  // namespace zebroid

@@ -405,7 +405,7 @@ class FastEngine {
 }  // namespace
 
 Timeline simulate(const Schedule& schedule, const Load& load, const SimulateOptions& options) {
-  if (!options.verified) refuse_faults(schedule);
+  if (!options.verified) refuse_faults(schedule, "simulate");
   return FastEngine(schedule, load, options).run();
 }
 
