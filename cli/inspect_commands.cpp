@@ -207,7 +207,7 @@ std::optional<Cluster> find_cluster(const std::string& what) {
   return load_cluster(what, std::nullopt);
 }
 
-std::string lines_of(const Json& json) { return json.dump(2) + "\n"; }
+std::string lines_of(const Json& json) { return to_text(json, 2) + "\n"; }
 
 }  // namespace
 

@@ -36,11 +36,11 @@ void write_files(const OutputFiles& files, const Plan& plan, const Scenario& sce
     if (file.has_value()) write_file(name_for(*file, strategy, first), make());
   };
   const auto timeline = [&] { return to_json(plan.timeline, plan.schedule, scenario); };
-  write(files.schedule, [&] { return to_json(plan.schedule, scenario).dump() + "\n"; });
-  write(files.timeline, [&] { return timeline().dump() + "\n"; });
+  write(files.schedule, [&] { return to_text(to_json(plan.schedule, scenario)) + "\n"; });
+  write(files.timeline, [&] { return to_text(timeline()) + "\n"; });
   write(files.svg, [&] { return gantt_svg(timeline()); });
   write(files.trace,
-        [&] { return perfetto_trace(plan.timeline, plan.schedule, scenario).dump() + "\n"; });
+        [&] { return to_text(perfetto_trace(plan.timeline, plan.schedule, scenario)) + "\n"; });
 }
 
 /// 0, or 3 when nothing that was asked for fits.
@@ -49,7 +49,7 @@ int finish(const Resolved& resolved, Json results, const std::vector<std::string
   bool some_fits = false;
   for (const Json& result : results) some_fits = some_fits || result["feasible"].get<bool>();
   const Json document = result_document(resolved, std::move(results), notes);
-  print_out(output.json ? document.dump(2) + "\n"
+  print_out(output.json ? to_text(document, 2) + "\n"
                         : result_table(document, use_color(output.color)));
   if (some_fits) return 0;
   for (const Json& result : document["results"]) {

@@ -130,7 +130,7 @@ int sweep_command(const Request& request, const std::vector<std::string>& vary,
     }
     std::reverse(point.begin(), point.end());
     const Json line = run_point(resolver, point);
-    print_out(line.dump() + "\n");
+    print_out(to_text(line) + "\n");
     for (const Json& result : line["results"]) {
       if (result["feasible"].get<bool>())
         best = std::max(best, result["tokens_per_s"].get<double>());

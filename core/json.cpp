@@ -391,11 +391,15 @@ std::string JsonView::name_of(std::string_view what, const std::vector<std::stri
   return known.front();
 }
 
+std::string to_text(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
 std::string shown(const Json& value) {
   constexpr std::size_t most = 60;
   if (value.is_object()) return fmt::format("an object with {} keys", value.size());
   if (value.is_array()) return fmt::format("an array of {} elements", value.size());
-  std::string out = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  std::string out = to_text(value);
   if (out.size() > most) {
     out.resize(most);
     while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xC0U) == 0x80U)
