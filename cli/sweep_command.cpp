@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "cli/result.hpp"
@@ -60,6 +61,9 @@ Axis parse_axis(const std::string& text) {
   }
   for (std::size_t begin = 0; begin <= values.size();) {
     const std::size_t comma = std::min(values.find(',', begin), values.size());
+    if (comma == begin) {
+      throw Error(ErrorKind::input, fmt::format("--vary: a value is missing in '{}'", text));
+    }
     axis.values.push_back(parse_setting("v=" + values.substr(begin, comma - begin)).second);
     begin = comma + 1;
   }
@@ -95,11 +99,26 @@ Json run_point(const Resolver& resolver, const std::vector<std::pair<std::string
   return out;
 }
 
-/// The fields that are varied exist, and some value of each can be set.
+/// Throws what is wrong with the first values when no scenario can be read whichever values are
+/// set: a field does not exist, or its values are all out of range.
 void check_axes(const Resolver& resolver, const std::vector<Axis>& axes) {
-  std::vector<std::pair<std::string, Json>> first;
-  for (const Axis& axis : axes) first.emplace_back(axis.path, axis.values.back());
-  resolver.resolve(first);
+  constexpr std::size_t most_tried = 1000;
+  std::size_t longest = 0;
+  for (const Axis& axis : axes) longest = std::max(longest, axis.values.size());
+  std::optional<Error> first_error;
+  for (std::size_t i = 0; i < std::min(longest, most_tried); ++i) {
+    std::vector<std::pair<std::string, Json>> point;
+    for (const Axis& axis : axes) {
+      point.emplace_back(axis.path, axis.values[std::min(i, axis.values.size() - 1)]);
+    }
+    try {
+      resolver.resolve(point);
+      return;
+    } catch (const Error& error) {
+      if (!first_error) first_error = error;
+    }
+  }
+  throw Error(*first_error);
 }
 
 }  // namespace
