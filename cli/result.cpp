@@ -104,15 +104,17 @@ std::string binding_text(const Bound& bound, const Plan& plan, const Scenario& s
                      roles(plan.schedule)[rank]);
 }
 
-bool all_fit(const Scenario& scenario, std::vector<PlanRequest> plans, const Scorer& score) {
+/// Which strategy does not fit and why; "" when all do.
+std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, const Scorer& score) {
   for (PlanRequest& request : plans) {
     // Expert parallelism fits any batch by accumulating; the rule means one pass over the batch.
     if (request.strategy == Strategy::expert_parallel && !request.microbatches) {
       request.microbatches = 1;
     }
-    if (!plan(scenario, request, score).lacks_memory.empty()) return false;
+    const std::string lacks_memory = plan(scenario, request, score).lacks_memory;
+    if (!lacks_memory.empty()) return name_of(request.strategy) + ": " + lacks_memory;
   }
-  return true;
+  return "";
 }
 
 }  // namespace
@@ -133,14 +135,16 @@ void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans) {
   const std::uint32_t length = std::exchange(scenario.training.sequence_length, 64U * 1024U);
   const std::uint64_t unit = default_global_batch(scenario);
   scenario.training.sequence_length = length;
-  const auto fits = [&](std::uint64_t units) {
+  const auto why_not = [&](std::uint64_t units) {
     batch = units * unit;
-    return all_fit(scenario, plans, score);
+    return misfit(scenario, plans, score);
   };
+  const auto fits = [&](std::uint64_t units) { return why_not(units).empty(); };
   constexpr std::uint64_t most_units = 4096;
-  if (!fits(1)) {
-    throw Error(ErrorKind::infeasible,
-                fmt::format("not even a global batch of {} sequences fits every strategy", unit));
+  if (const std::string why = why_not(1); !why.empty()) {
+    throw Error(
+        ErrorKind::infeasible,
+        fmt::format("not even a global batch of {} sequences fits every strategy; {}", unit, why));
   }
   std::uint64_t low = 1;
   while (low < most_units && fits(low * 2)) low *= 2;
