@@ -337,7 +337,8 @@ std::uint32_t expert_parallel_groups(const Scenario& scenario, const PlanRequest
 
 void plan_expert_parallel(const Scenario& scenario, const PlanRequest& request, Trials& trials) {
   GpuList all;
-  for (std::uint32_t g = 0; g < gpus_of(scenario.cluster).size(); ++g) all.push_back({g});
+  const std::size_t gpus = gpus_of(scenario.cluster).size();
+  for (std::uint32_t g = 0; g < gpus; ++g) all.push_back({g});
   const std::uint32_t groups = expert_parallel_groups(scenario, request, all.size());
   ExpertParallelShape shape;
   shape.groups = cut_into_groups(scenario.cluster, all, groups);
