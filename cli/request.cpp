@@ -150,7 +150,7 @@ JsonDocument find_model_config(const std::string& name_or_path) {
     return read_json(path);
   }
   refuse(unknown_name("model", name_or_path, names) +
-         "; or give a Hugging Face config.json or its folder");
+         " Or give a Hugging Face config.json or its folder.");
 }
 
 std::string model_name_of(const std::string& name_or_path) {
@@ -163,7 +163,7 @@ std::string model_name_of(const std::string& name_or_path) {
 std::pair<std::string, Json> parse_setting(const std::string& text) {
   const auto equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
-    refuse(fmt::format("expected PATH=VALUE, got '{}'", text));
+    refuse(fmt::format("--set: expected PATH=VALUE, got '{}'", text));
   }
   const std::string value = text.substr(equals + 1);
   try {
@@ -185,6 +185,9 @@ void set_field(Json& scenario, const std::string& path, const Json& value) {
     const std::size_t dot = std::min(path.find('.', begin), path.size());
     const std::string key = path.substr(begin, dot - begin);
     Json* next = descend(*at, key);
+    if (next == nullptr && at->is_array()) {
+      refuse(fmt::format("{}: expected a position below {}, got '{}'", path, at->size(), key));
+    }
     if (next == nullptr) {
       std::vector<std::string> known = at->is_object() ? keys_of(*at) : std::vector<std::string>{};
       if (at == &scenario["cluster"] && at->is_object() && at->contains("gpus")) {

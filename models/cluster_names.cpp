@@ -108,8 +108,8 @@ Cluster parse_shorthand(const std::string& text) {
     if (auto row = parse_item(item)) {
       rows.push_back(std::move(*row));
     } else if (faults.all().size() < 100) {
-      faults.add(
-          fmt::format("'{}': expected COUNTxGPU or NODESxPERxGPU, as in {}", cut(item), examples));
+      faults.add(fmt::format("{}: '{}': expected COUNTxGPU or NODESxPERxGPU, as in {}", cut(text),
+                             cut(item), examples));
     }
     if (comma == std::string_view::npos) break;
     rest.remove_prefix(comma + 1);
@@ -147,7 +147,7 @@ std::string gpu_near(const std::string& word, const std::vector<std::string>& cl
         ErrorKind::input,
         fmt::format("unknown cluster '{}'; did you mean GPUs, as in 4x{}?", cut(word), gpu));
   }
-  throw Error(ErrorKind::input, fmt::format("{}; or give a JSON file, or GPUs as in {}",
+  throw Error(ErrorKind::input, fmt::format("{} Or give a JSON file, or GPUs as in {}.",
                                             unknown_name("cluster", word, clusters), examples));
 }
 
