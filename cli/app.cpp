@@ -101,8 +101,9 @@ void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       const std::string& schedule = flags.paths.front();
       if (flags.request != Request{}) {
         throw Error(ErrorKind::input,
-                    schedule + ": a schedule is simulated with the scenario inside it; give no "
-                               "--model, --cluster and so on");
+                    schedule +
+                        ": a schedule is simulated with the scenario inside it; give no "
+                        "--model, --cluster and so on");
       }
       return simulate_file_command(schedule, flags.files, flags.output);
     };

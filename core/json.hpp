@@ -99,8 +99,8 @@ class JsonView {
   bool valid_ = true;
 };
 
-/// As JSON text, on one line unless `indent` >= 0. Bytes that are not UTF-8, as in the names of some
-/// files, become U+FFFD.
+/// As JSON text, on one line unless `indent` >= 0. Bytes that are not UTF-8, as in the names of
+/// some files, become U+FFFD.
 std::string to_text(const Json& value, int indent = -1);
 
 /// The value as one would write it in an error message: JSON, cut after about 60 characters.
