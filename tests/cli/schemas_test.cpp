@@ -1,15 +1,10 @@
 // Schemas, readers and writers agree. valijson compiles slowly: this is the one file that uses it.
 
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #define VALIJSON_USE_EXCEPTIONS 1
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <map>
 #include <set>
@@ -27,6 +22,7 @@
 #include "core/file.hpp"
 #include "models/config_dir.hpp"
 #include "schedule/files.hpp"
+#include "tests/support/command.hpp"
 #include "tests/support/scenarios.hpp"
 
 namespace zebroid {
@@ -157,21 +153,11 @@ Json request_document() {
 /// A file with `document` while it lives.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const Json& document)
-      : path_(fs::temp_directory_path() /
-              ("zebroid-schemas-" + std::to_string(getpid()) + ".json")) {
-    std::ofstream(path_) << document;
-  }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  ~TemporaryFile() {
-    std::error_code ignored;
-    fs::remove(path_, ignored);
-  }
-  std::string path() const { return path_.string(); }
+  explicit TemporaryFile(const Json& document) { folder_.write("document.json", document.dump()); }
+  std::string path() const { return folder_.path() / "document.json"; }
 
  private:
-  fs::path path_;
+  testing::TemporaryFolder folder_;
 };
 
 using Reader = std::function<void(const Json&)>;
@@ -276,25 +262,6 @@ Json without(Json document, const std::string& pointer) {
 bool ends_with_one_of(const std::string& pointer, const std::vector<std::string>& ends) {
   return std::any_of(ends.begin(), ends.end(),
                      [&](const std::string& end) { return pointer.ends_with(end); });
-}
-
-// --- the command ---
-
-struct Output {
-  std::string text;
-  int exit_code = 0;
-};
-
-Output run(const std::string& arguments) {
-  Output out;
-  FILE* const pipe = popen((ZEBROID_BINARY " " + arguments + " --quiet").c_str(), "r");
-  if (pipe == nullptr) throw Error(ErrorKind::internal, "popen failed");
-  std::array<char, 4096> buffer{};
-  while (const std::size_t got = std::fread(buffer.data(), 1, buffer.size(), pipe)) {
-    out.text.append(buffer.data(), got);
-  }
-  out.exit_code = WEXITSTATUS(pclose(pipe));
-  return out;
 }
 
 std::vector<fs::path> files_in(const std::string& folder) {
@@ -479,33 +446,33 @@ constexpr const char* small_request =
     "--model mixtral-w1 --cluster 2xA40,2xV100-16GB --sequence-length 1024 --global-batch 8";
 
 TEST(Written, ResultsSatisfyTheirSchema) {
-  const Output output = run(std::string("simulate --json ") + small_request);
+  const testing::Ran output = testing::run_zebroid(std::string("simulate --json ") + small_request);
   EXPECT_EQ(output.exit_code, 0);
-  EXPECT_EQ(Schema("result").faults(parse_json(output.text, "result").root), "");
+  EXPECT_EQ(Schema("result").faults(parse_json(output.out, "result").root), "");
 }
 
 TEST(Written, ResultsThatDoNotFitSatisfyTheirSchema) {
-  const Output output =
-      run("simulate --json --model mixtral-8x7b --cluster 2xA40,2xV100-16GB "
-          "--sequence-length 1024 --global-batch 8 2>/dev/null");
+  const testing::Ran output = testing::run_zebroid(
+      "simulate --json --model mixtral-8x7b --cluster 2xA40,2xV100-16GB "
+      "--sequence-length 1024 --global-batch 8");
   EXPECT_EQ(output.exit_code, static_cast<int>(ErrorKind::infeasible));
-  EXPECT_EQ(Schema("result").faults(parse_json(output.text, "result").root), "");
+  EXPECT_EQ(Schema("result").faults(parse_json(output.out, "result").root), "");
 }
 
 TEST(Written, ResultsOfScheduleFilesSatisfyTheirSchema) {
   const TemporaryFile schedule(schedule_document(Strategy::zebra));
-  const Output output = run("simulate --json " + schedule.path());
+  const testing::Ran output = testing::run_zebroid("simulate --json " + schedule.path());
   EXPECT_EQ(output.exit_code, 0);
-  EXPECT_EQ(Schema("result").faults(parse_json(output.text, "result").root), "");
+  EXPECT_EQ(Schema("result").faults(parse_json(output.out, "result").root), "");
 }
 
 TEST(Written, SweepPointsSatisfyTheirSchema) {
-  const Output output =
-      run(std::string("sweep --vary cluster.V100-16GB=0,2 --vary model.num_local_experts=1,8 ") +
-          small_request);
+  const testing::Ran output = testing::run_zebroid(
+      std::string("sweep --vary cluster.V100-16GB=0,2 --vary model.num_local_experts=1,8 ") +
+      small_request);
   EXPECT_EQ(output.exit_code, 0);
   const Schema schema("sweep-point");
-  std::istringstream lines(output.text);
+  std::istringstream lines(output.out);
   std::size_t points = 0;
   for (std::string line; std::getline(lines, line); ++points) {
     EXPECT_EQ(schema.faults(parse_json(line, "point").root), "") << line;
