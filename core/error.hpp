@@ -28,8 +28,9 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
-/// The candidate nearest to `name` by edit distance, ignoring case, or "" when none is near (more
-/// than a third of the letters differ). Ties go to the earlier candidate.
+/// The candidate nearest to `name` by edit distance, where swapped neighbours count once, ignoring
+/// case, or "" when none is near (more than a third of the letters differ). Ties go to the earlier
+/// candidate.
 std::string nearest(std::string_view name, const std::vector<std::string>& candidates);
 
 /// "unknown GPU 'A41'; did you mean 'A40'?" or "unknown GPU 'x' (known: A40, V100-16GB, ...)".
