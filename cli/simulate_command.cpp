@@ -30,8 +30,7 @@ fs::path name_for(const std::string& file, const std::string& strategy, bool fir
 }
 
 void write_files(const OutputFiles& files, const Plan& plan, const Scenario& scenario,
-                 const std::pair<std::string, bool>& strategy_and_first) {
-  const auto& [strategy, first] = strategy_and_first;
+                 const std::string& strategy, bool first) {
   const auto write = [&](const std::optional<std::string>& file, const auto& make) {
     if (file.has_value()) write_file(name_for(*file, strategy, first), make());
   };
@@ -80,7 +79,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
     }
     if (best) {
       results.push_back(result_json(*best, resolved, plan_request));
-      write_files(files, *best, resolved.scenario, {strategy, results.size() == 1});
+      write_files(files, *best, resolved.scenario, strategy, results.size() == 1);
     }
     progress.update(i + 1, "");
   }
@@ -103,7 +102,7 @@ int simulate_file_command(const std::string& path, const OutputFiles& files, con
   Json result = result_json(plan, resolved, {});
   result["strategy"] = "schedule";
   result.erase("expert_assignment");
-  write_files(files, plan, resolved.scenario, {"schedule", true});
+  write_files(files, plan, resolved.scenario, "schedule", true);
   return finish(resolved, Json::array({std::move(result)}), {}, output);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <exception>
 #include <optional>
 
 #include "cli/commands.hpp"
@@ -105,7 +106,7 @@ void check_axes(const Resolver& resolver, const std::vector<Axis>& axes) {
   constexpr std::size_t most_tried = 1000;
   std::size_t longest = 0;
   for (const Axis& axis : axes) longest = std::max(longest, axis.values.size());
-  std::optional<Error> first_error;
+  std::exception_ptr first;
   for (std::size_t i = 0; i < std::min(longest, most_tried); ++i) {
     std::vector<std::pair<std::string, Json>> point;
     for (const Axis& axis : axes) {
@@ -114,11 +115,11 @@ void check_axes(const Resolver& resolver, const std::vector<Axis>& axes) {
     try {
       resolver.resolve(point);
       return;
-    } catch (const Error& error) {
-      if (!first_error) first_error = error;
+    } catch (const Error&) {
+      if (!first) first = std::current_exception();
     }
   }
-  throw Error(*first_error);
+  std::rethrow_exception(first);
 }
 
 }  // namespace
