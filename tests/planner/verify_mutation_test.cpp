@@ -2,54 +2,20 @@
 
 #include <algorithm>
 #include <random>
+#include <utility>
+#include <vector>
 
-#include "planner/expert_parallel.hpp"
-#include "planner/listing.hpp"
-#include "planner/zebra.hpp"
-#include "schedule/predicted_load.hpp"
 #include "schedule/verify.hpp"
 #include "tests/support/brute_force.hpp"
-#include "tests/support/scenarios.hpp"
+#include "tests/support/schedules.hpp"
 
 namespace zebroid {
 namespace {
 
-using testing::make_scenario;
-
-Schedule listed(const Schedule& schedule, const Scenario& scenario) {
-  return list_by_start(schedule,
-                       testing::fast_scorer()(schedule, PredictedLoad(schedule, scenario), false));
-}
-
-Schedule small_zebra(const Scenario& scenario, std::uint32_t groups, std::uint32_t offloaded) {
-  ZebraShape shape;
-  const auto attention =
-      cut_into_groups(scenario.cluster, gpus_of_kinds(scenario.cluster, {0}), groups);
-  const auto experts =
-      cut_into_groups(scenario.cluster, gpus_of_kinds(scenario.cluster, {1}), groups);
-  for (std::uint32_t g = 0; g < groups; ++g) shape.groups.push_back({attention[g], experts[g]});
-  shape.microbatches = 2;
-  shape.offload.assign(scenario.model.layers.size(), 0);
-  shape.offload.back() = offloaded;
-  return listed(zebra_schedule(scenario, shape), scenario);
-}
-
-Schedule small_ep(const Scenario& scenario, std::uint32_t chunks) {
-  ExpertParallelShape shape;
-  shape.groups = {gpus_of_kinds(scenario.cluster, {0, 1})};
-  shape.chunks = chunks;
-  return listed(expert_parallel_schedule(scenario, shape), scenario);
-}
-
 std::vector<Schedule> originals() {
   std::vector<Schedule> out;
-  out.push_back(small_zebra(make_scenario({}), 1, 1));
-  out.push_back(small_zebra(make_scenario({.layers = 3, .dense_layers = 1}), 1, 0));
-  out.push_back(small_zebra(make_scenario({.cluster = "2xA40,2xV100-16GB"}), 2, 1));
-  out.push_back(small_ep(make_scenario({.experts = 2}), 2));  // one rank holds no expert of a layer
-  Scenario sharded = make_scenario({});
-  sharded.training.optimizer_sharding = true;
-  out.push_back(small_ep(sharded, 1));
+  for (testing::Case& it : testing::small_cases()) out.push_back(std::move(it.schedule));
+  out.push_back(testing::two_stages().schedule);
   return out;
 }
 
