@@ -55,14 +55,29 @@ class StructureCheck {
       faults_.add("a schedule needs at least one layer, microbatch, chunk and rank");
       return std::move(faults_);
     }
+    if (is_too_large()) return std::move(faults_);
     check_groups();
-    for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) check_rank(r);
+    for (std::uint32_t r = 0; r < schedule_.ranks.size() && !faults_.many(); ++r) check_rank(r);
     check_gpus();
     for (std::uint32_t v = 0; v < schedule_.replicas.size(); ++v) check_replica(v);
     return std::move(faults_);
   }
 
  private:
+  /// Ranks share programs, so that a small file may ask for more than fits in memory.
+  bool is_too_large() {
+    constexpr std::uint64_t most_ops = 50'000'000;
+    std::uint64_t ops = 0;
+    for (const Rank& rank : schedule_.ranks) {
+      if (rank.program < schedule_.programs.size()) ops += schedule_.programs[rank.program].size();
+    }
+    if (ops > most_ops) {
+      faults_.add(
+          fmt::format("{} ops on all ranks together, at most {} can be handled", ops, most_ops));
+    }
+    return ops > most_ops;
+  }
+
   void check_groups() {
     for (std::size_t g = 0; g < schedule_.groups.size(); ++g) {
       const auto& group = schedule_.groups[g];
@@ -176,11 +191,10 @@ void check_matching(const Schedule& schedule, const Exchanges& exchanges, FaultL
   for (const Exchange& exchange : exchanges.all) {
     const auto& group = schedule.groups[exchange.group.value];
     std::vector<std::uint32_t> missing;
+    auto member = exchange.members.begin();  // both ascend
     for (const RankId rank : group) {
-      const bool there =
-          std::any_of(exchange.members.begin(), exchange.members.end(),
-                      [&](const Exchange::Member& member) { return member.rank == rank; });
-      if (!there) missing.push_back(rank.value);
+      while (member != exchange.members.end() && member->rank < rank) ++member;
+      if (member == exchange.members.end() || member->rank != rank) missing.push_back(rank.value);
     }
     if (missing.empty()) continue;
     const Exchange::Member& first = exchange.members.front();

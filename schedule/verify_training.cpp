@@ -53,7 +53,13 @@ class TrainingStepCheck {
  public:
   TrainingStepCheck(const Schedule& schedule, FaultList& faults)
       : schedule_(schedule), faults_(faults), ranks_of_(schedule.replicas.size()) {
-    for (const Program& program : schedule.programs) listed_.emplace_back(program);
+    for (const Program& program : schedule.programs) {
+      listed_.emplace_back(program);
+      auto& layers = attention_in_.emplace_back();
+      for (const Op& op : program) {
+        if (op.work == Work::attention && op.pass != Pass::recompute) layers.insert(op.layer);
+      }
+    }
     for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
       ranks_of_[schedule.ranks[r].replica].push_back({r});
     }
@@ -68,6 +74,7 @@ class TrainingStepCheck {
         check_sequences(v, l);
         if (l > 0) check_stages(v, l);
         check_experts(v, l);
+        if (faults_.many()) return;
       }
     }
     for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) check_purpose(r);
@@ -92,12 +99,8 @@ class TrainingStepCheck {
   /// A rank that runs a layer's attention for one microbatch runs it for all, forward and backward.
   void check_attention(std::uint32_t v, std::uint16_t l) {
     for (const RankId rank : ranks_of_[v]) {
-      bool some = false;
-      for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
-        some = some || listed(rank).has(op_of(Work::attention, Pass::forward, l, j)) ||
-               listed(rank).has(op_of(Work::attention, Pass::backward, l, j));
-      }
-      if (!some) continue;
+      if (faults_.many()) return;
+      if (!attention_in_[schedule_.ranks[rank.value].program].contains(l)) continue;
       attention_on_[v][l].push_back(rank);
       if (schedule_.ranks[rank.value].sequences == 0) {
         faults_.add(
@@ -208,8 +211,9 @@ class TrainingStepCheck {
   void check_experts(std::uint32_t v, std::uint16_t l) {
     const std::set<RankId> holders(schedule_.replicas[v].expert_on[l].begin(),
                                    schedule_.replicas[v].expert_on[l].end());
+    if (holders.empty()) return;
     for (std::uint16_t j = 0; j < schedule_.microbatches; ++j) {
-      for (std::uint16_t c = 0; c < schedule_.chunks; ++c) {
+      for (std::uint16_t c = 0; c < schedule_.chunks && !faults_.many(); ++c) {
         for (const Pass pass : {Pass::forward, Pass::backward}) {
           for (const RankId rank : holders) {
             require(rank, op_of(Work::expert, pass, l, j, c), "it holds experts of that layer");
@@ -298,6 +302,7 @@ class TrainingStepCheck {
   const Schedule& schedule_;
   FaultList& faults_;
   std::vector<Listed> listed_;                                  // [programs]
+  std::vector<std::set<std::uint16_t>> attention_in_;           // [programs] layers
   std::vector<std::vector<RankId>> ranks_of_;                   // [replicas]
   std::vector<std::vector<std::vector<RankId>>> attention_on_;  // [replicas][layers]
 };

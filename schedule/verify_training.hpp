@@ -17,13 +17,19 @@ class FaultList {
     if (faults_.size() < most) faults_.push_back({std::move(message)});
   }
   bool empty() const { return found_ == 0; }
+  /// So many that looking for more is a waste: a few numbers of a file can cause billions.
+  bool many() const { return found_ >= enough; }
   std::vector<Fault> take() {
-    if (found_ > most) faults_.push_back({"... and " + std::to_string(found_ - most) + " more"});
+    if (found_ > most) {
+      faults_.push_back(
+          {(many() ? "... and at least " : "... and ") + std::to_string(found_ - most) + " more"});
+    }
     return std::move(faults_);
   }
 
  private:
   static constexpr std::size_t most = 20;
+  static constexpr std::size_t enough = 1000;
   std::size_t found_ = 0;
   std::vector<Fault> faults_;
 };
