@@ -131,6 +131,7 @@ class StructureCheck {
     if (op.work == Work::head && op.layer + 1U != schedule_.layers) {
       complain("the head belongs to the last layer");
     }
+    if (op.work == Work::stage && op.layer == 0) complain("nothing lies below layer 0");
     const bool once_per_step = op.work == Work::step || op.work == Work::gather || is_sum(op.work);
     if (once_per_step && op.microbatch != 0) complain("it comes once a step, as microbatch 0");
     const bool of_no_layer = op.work == Work::step || op.work == Work::reduce_norm;
