@@ -36,8 +36,10 @@ class Walk {
         last_reader_(program_.size()) {
     for (std::uint32_t i = 0; i < program_.size(); ++i) last_reader_[i] = i;
     for (std::uint32_t i = 0; i < program_.size(); ++i) {
-      // Recomputed attention reads the layer's input, which forward attention keeps.
+      // Recomputed attention reads the layer's input, which forward attention keeps; sums read
+      // gradients of parameters, which have their own place.
       if (program_[i].work == Work::attention && program_[i].pass == Pass::recompute) continue;
+      if (is_sum(program_[i].work)) continue;
       for (std::uint32_t k = reads_.first[i]; k < reads_.first[i + 1]; ++k) {
         std::uint32_t& last = last_reader_[reads_.ops[k]];
         last = std::max(last, i);
@@ -100,11 +102,22 @@ class Walk {
     return {tokens * (values * half_bytes + (a.heads + routed) * single_bytes)};
   }
 
-  /// The forward op that takes over from layer op.layer, or the last reader of op i.
-  std::uint32_t next_layer(Op op, std::uint32_t i) const {
-    const std::uint32_t head = find(Work::head, Pass::forward, op, last_reader_[i]);
-    ++op.layer;
-    return std::max(last_reader_[i], find(Work::attention, Pass::forward, op, head));
+  /// The last op that needs what op i leaves in the residual stream. Around experts this is not
+  /// the last reader alone: their outputs are added to what attention left, their input gradients
+  /// to the gradient of the layer's output.
+  std::uint32_t end_of_residual(std::uint32_t i) const {
+    Op next = program_[i];
+    const bool up = next.pass == Pass::forward;
+    std::uint32_t end = last_reader_[i];
+    if (up) end = std::max(end, find(Work::head, Pass::forward, next, i));
+    if (!up && next.work != Work::head) {
+      if (next.layer == 0) return end;
+      --next.layer;
+    } else if (up) {
+      ++next.layer;
+      end = std::max(end, find(Work::stage, Pass::forward, next, i));
+    }
+    return std::max(end, find(Work::attention, next.pass, next, i));
   }
 
   void write_attention(std::uint32_t i) {
@@ -118,7 +131,7 @@ class Walk {
             find(Work::attention, Pass::recompute, op, UINT32_MAX) != UINT32_MAX;
         keep(hidden(tokens), backward);  // the layer's input
         keep(hidden(tokens),
-             last_reader_[i]);  // its output, or what the expert outputs are added to
+             end_of_residual(i));  // its output, or what the expert outputs are added to
         if (recomputed) {
           workspace_ = attention_internals(op);
         } else {
@@ -135,7 +148,7 @@ class Walk {
         }
         break;
       case Pass::backward:
-        keep(hidden(tokens), last_reader_[i]);  // gradient of its input
+        keep(hidden(tokens), end_of_residual(i));  // gradient of its input
         workspace_ = attention_internals(op);
         break;
     }
@@ -183,15 +196,17 @@ class Walk {
       case Work::head:
         workspace_ = Bytes{std::min(tokens, logit_slice_tokens) * model_.vocabulary *
                            (half_bytes + single_bytes)};
-        keep(hidden(tokens),
-             op.pass == Pass::forward ? find(Work::head, Pass::backward, op, i) : last_reader_[i]);
+        keep(hidden(tokens), op.pass == Pass::forward ? find(Work::head, Pass::backward, op, i)
+                                                      : end_of_residual(i));
         return;
       case Work::dispatch:
         return write_dispatch(i);
       case Work::combine:
         return keep(hidden(tokens * model_.top_k), last_reader_[i], Pool::receive_buffers);
       case Work::stage:
-        return keep(hidden(tokens), last_reader_[i], Pool::receive_buffers);
+        return keep(hidden(tokens),
+                    op.pass == Pass::backward ? end_of_residual(i) : last_reader_[i],
+                    Pool::receive_buffers);
       default:
         return;
     }
