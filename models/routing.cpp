@@ -17,25 +17,22 @@ namespace {
 void normalise(std::vector<double>& shares, std::uint32_t top_k) {
   const double most = 1.0 / top_k;
   std::vector<bool> full(shares.size(), false);
-  for (;;) {
+  double scale = 1;  // of those that are not full
+  for (bool changed = true; changed;) {
+    changed = false;
     double open = 0;
     double taken = 0;
     for (std::size_t e = 0; e < shares.size(); ++e) {
       (full[e] ? taken : open) += full[e] ? most : shares[e];
     }
     if (open <= 0) break;
-    const double scale = (1 - taken) / open;
-    bool changed = false;
+    scale = (1 - taken) / open;
     for (std::size_t e = 0; e < shares.size(); ++e) {
-      if (full[e]) continue;
-      if (shares[e] * scale > most) {
-        full[e] = changed = true;
-      }
+      if (full[e] || shares[e] * scale <= most) continue;
+      full[e] = changed = true;
     }
-    if (changed) continue;
-    for (std::size_t e = 0; e < shares.size(); ++e) shares[e] = full[e] ? most : shares[e] * scale;
-    break;
   }
+  for (std::size_t e = 0; e < shares.size(); ++e) shares[e] = full[e] ? most : shares[e] * scale;
 }
 
 /// A standard normal number from uniform bits by the Box-Muller transform: the same on every

@@ -52,8 +52,8 @@ Offload gather_and_squeeze(const GatherAndSqueeze& in) {
   for (std::uint32_t& offloaded : out.per_layer) {
     gathered += gap;
     const double affordable = std::floor(gathered / squeeze + rounding);
-    const double left = in.experts / n / leaving;  // whole chunks: integers
-    const double chunks = std::min(affordable, left);
+    const std::uint32_t left = in.experts / n / leaving;  // whole chunks
+    const double chunks = std::min(affordable, static_cast<double>(left));
     offloaded = static_cast<std::uint32_t>(chunks) * leaving;
     gathered -= chunks * squeeze;
   }
