@@ -3,42 +3,67 @@
 
 #include <algorithm>
 #include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
+#include "core/error.hpp"
 #include "planner/expert_parallel.hpp"
 #include "planner/listing.hpp"
+#include "planner/planner.hpp"
 #include "planner/zebra.hpp"
 #include "schedule/verify.hpp"
 #include "sim/bound.hpp"
 #include "sim/simulate.hpp"
 #include "tests/support/random_load.hpp"
 #include "tests/support/scenarios.hpp"
+#include "tests/support/schedules.hpp"
 
 namespace zebroid {
 namespace {
 
+using testing::Case;
 using testing::make_scenario;
 using testing::RandomLoad;
 
-struct Case {
-  Scenario scenario;
-  Schedule schedule;
-};
+enum class Nodes { of_one, of_several };
 
-Case random_zebra() {
-  const int m = *rc::gen::inRange(1, 4);
-  const int n = *rc::gen::inRange(1, 4);
+/// "2x1xA40,1x2xV100-16GB,...": one or two nodes of each of `kinds` GPU kinds.
+std::string random_cluster(std::size_t kinds, Nodes nodes) {
+  const std::vector<std::string> names = {"A40", "V100-16GB", "A100-80GB"};
+  std::string out;
+  for (std::size_t k = 0; k < kinds; ++k) {
+    const int per_node = nodes == Nodes::of_one ? 1 : *rc::gen::inRange(1, 3);
+    out += (k > 0 ? "," : "") + std::to_string(*rc::gen::inRange(1, 3)) + "x" +
+           std::to_string(per_node) + "x" + names.at(k);
+  }
+  return out;
+}
+
+/// The first kinds of two or three do attention, in one or two groups.
+Case random_zebra(Nodes nodes) {
+  const auto kinds = *rc::gen::inRange<std::size_t>(2, 4);
+  const auto cut = *rc::gen::inRange<std::size_t>(1, kinds);
   const int layers = *rc::gen::inRange(1, 5);
-  const auto microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 5));
   Case out{make_scenario({.layers = layers,
-                          .experts = 6,
+                          .experts = 8,
                           .dense_layers = *rc::gen::inRange(0, layers),
-                          .cluster = std::to_string(m) + "xA40," + std::to_string(n) + "xV100-16GB",
-                          .batch = 12}),
+                          .cluster = random_cluster(kinds, nodes),
+                          .batch = 32}),
            {}};
+  const Cluster& cluster = out.scenario.cluster;
+  std::vector<std::uint32_t> roles[2];
+  for (std::uint32_t k = 0; k < kinds; ++k) roles[k < cut ? 0 : 1].push_back(k);
+  const GpuList attention = gpus_of_kinds(cluster, roles[0]);
+  const GpuList experts = gpus_of_kinds(cluster, roles[1]);
+  const auto most = std::min<std::size_t>({2, attention.size(), experts.size()});
+  const auto groups = static_cast<std::uint32_t>(*rc::gen::inRange<std::size_t>(1, most + 1));
   ZebraShape shape;
-  shape.groups.push_back(
-      {gpus_of_kinds(out.scenario.cluster, {0}), gpus_of_kinds(out.scenario.cluster, {1})});
-  shape.microbatches = microbatches;
+  for (std::uint32_t g = 0; g < groups; ++g) {
+    shape.groups.push_back({cut_into_groups(cluster, attention, groups)[g],
+                            cut_into_groups(cluster, experts, groups)[g]});
+  }
+  shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 5));
   for (int l = 0; l < layers; ++l) {
     shape.offload.push_back(static_cast<std::uint32_t>(*rc::gen::inRange(0, 3)));
   }
@@ -46,24 +71,29 @@ Case random_zebra() {
   return out;
 }
 
-Case random_ep() {
-  const int gpus = *rc::gen::inRange(1, 6);
+Case random_ep(Nodes nodes) {
+  const auto kinds = *rc::gen::inRange<std::size_t>(1, 4);
   Case out{make_scenario({.layers = *rc::gen::inRange(1, 4),
-                          .experts = 6,
-                          .cluster = std::to_string(gpus) + "xA40",
-                          .batch = 12}),
+                          .experts = 12,
+                          .cluster = random_cluster(kinds, nodes),
+                          .batch = 24}),
            {}};
+  GpuList all;
+  for (std::uint32_t g = 0; g < gpus_of(out.scenario.cluster).size(); ++g) all.push_back({g});
   ExpertParallelShape shape;
-  const auto groups = static_cast<std::uint32_t>(*rc::gen::inRange(1, gpus + 1));
-  shape.groups =
-      cut_into_groups(out.scenario.cluster, gpus_of_kinds(out.scenario.cluster, {0}), groups);
+  const auto groups = static_cast<std::uint32_t>(
+      *rc::gen::inRange<std::size_t>(1, std::min<std::size_t>(all.size(), 3) + 1));
+  shape.groups = cut_into_groups(out.scenario.cluster, all, groups);
   shape.chunks = static_cast<std::uint32_t>(*rc::gen::inRange(1, 4));
   shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 3));
+  out.scenario.training.optimizer_sharding = *rc::gen::arbitrary<bool>();
   out.schedule = expert_parallel_schedule(out.scenario, shape);
   return out;
 }
 
-Case random_case() { return *rc::gen::arbitrary<bool>() ? random_zebra() : random_ep(); }
+Case random_case(Nodes nodes = Nodes::of_several) {
+  return *rc::gen::arbitrary<bool>() ? random_zebra(nodes) : random_ep(nodes);
+}
 
 RandomLoad random_load(const Case& c) {
   const auto seed = *rc::gen::arbitrary<std::uint64_t>();
@@ -86,12 +116,12 @@ RC_GTEST_PROP(FastEngine, NeverBeatsTheLowerBound, ()) {
   RC_ASSERT(simulate(c.schedule, load, free_run).makespan().value >= bound * (1 - 1e-12));
 }
 
-RC_GTEST_PROP(FastEngine, TakesTwiceAsLongWhenAllCostsDouble, ()) {
+RC_GTEST_PROP(FastEngine, ScalesTheMakespanToTheBitWithAllCostsTimesAPowerOfTwo, ()) {
   const Case c = random_case();
   RandomLoad load = random_load(c);
   const double once = simulate(c.schedule, load).makespan().value;
-  load.scale = 2;
-  RC_ASSERT(simulate(c.schedule, load).makespan().value == 2 * once);
+  load.scale = *rc::gen::element(0.25, 0.5, 2.0, 1024.0);
+  RC_ASSERT(simulate(c.schedule, load).makespan().value == load.scale * once);
 }
 
 RC_GTEST_PROP(FastEngine, GivesEqualInputsBitEqualTimelines, ()) {
@@ -144,7 +174,7 @@ class Permuted final : public Load {
 };
 
 RC_GTEST_PROP(FastEngine, KeepsTheMakespanWhenEqualGpusChangePlaces, ()) {
-  const Case c = random_case();
+  const Case c = random_case(Nodes::of_one);
   RC_PRE(c.schedule.replicas.size() == 1U);
   const RandomLoad load = random_load(c);
   std::vector<std::uint32_t> to;
@@ -160,6 +190,62 @@ RC_GTEST_PROP(FastEngine, KeepsTheMakespanWhenEqualGpusChangePlaces, ()) {
   const double before = simulate(c.schedule, load).makespan().value;
   const double after = simulate(c.schedule, Permuted(load, to)).makespan().value;
   RC_ASSERT(std::abs(after - before) <= 1e-9 * before);
+}
+
+/// Error(input) when the request cannot be met, else a plan that holds what it promises.
+void expect_sound_plan(const Scenario& scenario, const PlanRequest& request) {
+  try {
+    const Plan made = plan(scenario, request, testing::fast_scorer());
+    RC_ASSERT(verify(made.schedule).empty());
+    RC_ASSERT(!request.groups || made.groups == *request.groups);
+    RC_ASSERT(made.lacks_memory.empty());
+    const PredictedLoad load(made.schedule, scenario);
+    const double makespan = made.timeline.makespan().value;
+    RC_ASSERT(makespan >= lower_bound(made.schedule, load).seconds.value * (1 - 1e-12));
+    RC_ASSERT(simulate(made.schedule, load, free_run).makespan().value == makespan);
+  } catch (const Error& error) {
+    RC_ASSERT(error.kind() == ErrorKind::input);
+  }
+}
+
+RC_GTEST_PROP(Planner, MakesSoundPlansForMixedNodesThreeKindsAndTwoGroups, ()) {
+  Scenario scenario =
+      make_scenario({.layers = *rc::gen::inRange(1, 4),
+                     .experts = 8,
+                     .cluster = random_cluster(*rc::gen::inRange<std::size_t>(1, 4),
+                                               *rc::gen::element(Nodes::of_one, Nodes::of_several)),
+                     .batch = static_cast<std::uint64_t>(*rc::gen::inRange(8, 33)),
+                     .routing = *rc::gen::element<std::string>("uniform", "lognormal:0.7")});
+  scenario.training.recompute =
+      *rc::gen::element(Recompute::automatic, Recompute::none, Recompute::module, Recompute::layer);
+  PlanRequest request;
+  request.strategy = *rc::gen::element(Strategy::expert_parallel, Strategy::zebra);
+  if (*rc::gen::arbitrary<bool>()) request.groups = *rc::gen::inRange(1U, 4U);
+  if (*rc::gen::arbitrary<bool>()) request.microbatches = *rc::gen::inRange(1U, 4U);
+  if (*rc::gen::arbitrary<bool>()) request.chunks = *rc::gen::inRange(1U, 4U);
+  expect_sound_plan(scenario, request);
+}
+
+TEST(Planner, CutsTwoZebraGroupsOutOfThreeKinds) {
+  const Scenario scenario =
+      make_scenario({.experts = 8, .cluster = "2x2xA100-80GB,1x2xA40,2xV100-16GB", .batch = 24});
+  PlanRequest request;
+  request.groups = 2;
+  const Plan made = plan(scenario, request, testing::fast_scorer());
+  EXPECT_EQ(made.groups, 2U);
+  EXPECT_TRUE(verify(made.schedule).empty());
+  const PredictedLoad load(made.schedule, scenario);
+  std::vector<double> experts(2, 0);
+  std::vector<std::uint64_t> sequences(2, 0);
+  for (std::uint32_t r = 0; r < made.schedule.ranks.size(); ++r) {
+    const Rank& rank = made.schedule.ranks[r];
+    experts.at(rank.replica) += load.expert_parameters({r});
+    sequences.at(rank.replica) += rank.sequences;
+  }
+  // Each group holds a full copy of the experts and half of the batch.
+  const double all = 2.0 * 8 * layer_parameters(scenario.model, 0).expert;
+  EXPECT_EQ(experts, std::vector<double>({all, all}));
+  EXPECT_EQ(sequences, std::vector<std::uint64_t>({12, 12}));
 }
 
 }  // namespace

@@ -162,7 +162,7 @@ TEST(ScheduleFile, MayNotClaimMoreMicrobatchesAndChunksThanItsOpsAreOf) {
   EXPECT_THAT(refusal_of(json), HasSubstr("more"));
 }
 
-TEST(ScheduleFile, MayNotRepeatALongProgramOnVeryManyRanks) {
+TEST(ScheduleFile, MayNotGiveAProgramToMoreRanksThanCanBeHandled) {
   Case c = testing::two_stages();
   c.scenario.cluster = load_cluster("65536xA40", std::nullopt);
   Schedule& schedule = c.schedule;
