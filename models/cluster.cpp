@@ -131,7 +131,7 @@ std::string read_kind(const JsonView& view, const std::vector<GpuSpec>& known, C
 double read_row(const JsonView& view, const std::vector<GpuSpec>& known, Cluster& cluster) {
   constexpr std::int64_t most_stated = 1'000'000'000'000'000'000;
   view.only_keys(
-      {"kind", "count", "gpus_per_node", "node", "nic_Gbps", "host_bridge_GBps", "rack"});
+      {"kind", "count", "gpus_per_node", "node", "nic_Gbps", "nics", "host_bridge_GBps", "rack"});
   NodeGroup row;
   row.gpu = read_kind(view.at("kind"), known, cluster);
   const std::int64_t count = view.at("count").integer(0, most_stated);
@@ -148,6 +148,10 @@ double read_row(const JsonView& view, const std::vector<GpuSpec>& known, Cluster
     }
   }
   if (const auto nic = view.find("nic_Gbps")) row.nic = read_gigabits(*nic);
+  if (const auto nics = view.find("nics")) {
+    constexpr std::int64_t most_nics = 256;
+    row.nics = static_cast<std::uint32_t>(nics->integer(1, most_nics));
+  }
   if (const auto bridge = view.find("host_bridge_GBps")) {
     row.host_bridge = BytesPerSecond{of_gigabytes(bridge->number(least_giga, most_giga))};
   }
@@ -174,6 +178,7 @@ bool join(std::optional<T>& known, const std::optional<T>& said) {
 /// Adds what `row` says about its node to what is known; names the key that contradicts it.
 std::optional<std::string_view> join(NodeGroup& known, const NodeGroup& row) {
   if (!join(known.nic, row.nic)) return "nic_Gbps";
+  if (!join(known.nics, row.nics)) return "nics";
   if (!join(known.host_bridge, row.host_bridge)) return "host_bridge_GBps";
   if (known.rack.empty()) known.rack = row.rack;
   if (!row.rack.empty() && known.rack != row.rack) return "rack";
@@ -224,6 +229,7 @@ Layout lay_out(const Cluster& cluster) {
     out.nodes.push_back(
         {.name = row.node.empty() ? fmt::format("node{}", out.nodes.size()) : row.node,
          .nic = row.nic.value_or(cluster.nic),
+         .nics = row.nics.value_or(1),
          .host_bridge = row.host_bridge,
          .rack = row.rack});
     return static_cast<std::uint32_t>(out.nodes.size() - 1);
@@ -253,6 +259,7 @@ Json to_json(const NodeGroup& row) {
   if (!is_default) out["gpus_per_node"] = row.gpus_per_node;
   if (!row.node.empty()) out["node"] = row.node;
   if (row.nic) out["nic_Gbps"] = in_gigabits(*row.nic);
+  if (row.nics) out["nics"] = *row.nics;
   if (row.host_bridge) {
     const double rate = row.host_bridge->value;
     out["host_bridge_GBps"] = as_written(rate, rate / giga, of_gigabytes);

@@ -24,6 +24,8 @@ struct NodeGroup {
   std::uint32_t gpus_per_node = 1;  ///< the last node may have fewer
   std::string node;  ///< rows with the same non-empty name share ONE node (of several kinds)
   std::optional<BytesPerSecond> nic;  ///< all NICs of a node together; default Cluster::nic
+  std::optional<std::uint32_t>
+      nics;  ///< how many they are; each serves equally many GPUs; default 1
   /// Shared by all traffic of the node that crosses its PCIe root.
   std::optional<BytesPerSecond> host_bridge;
   std::string rack;  ///< name in Cluster::racks; "" = in no rack
@@ -59,8 +61,9 @@ std::vector<Gpu> gpus_of(const Cluster& cluster);
 
 /// A node that has GPUs, with all that its rows say about it.
 struct Node {
-  std::string name;  ///< as in the rows, else "node3"
-  BytesPerSecond nic;
+  std::string name;    ///< as in the rows, else "node3"
+  BytesPerSecond nic;  ///< of all `nics` together
+  std::uint32_t nics = 1;
   std::optional<BytesPerSecond> host_bridge;
   std::string rack;  ///< "" = in no rack
 };
@@ -93,6 +96,10 @@ class Path {
 
   /// Requires size() < most.
   void push_back(PortId port) { ports_.at(size_++) = port; }
+  /// Ports added from now on are the receiver's.
+  void reach_receiver() { sender_ports_ = size_; }
+  /// The first of them are the sender's: the same for all receivers equally far away.
+  std::size_t sender_ports() const { return sender_ports_; }
   const PortId* begin() const { return ports_.data(); }
   const PortId* end() const { return ports_.data() + size_; }
   std::size_t size() const { return size_; }
@@ -106,6 +113,7 @@ class Path {
  private:
   std::array<PortId, most> ports_{};
   std::uint8_t size_ = 0;
+  std::uint8_t sender_ports_ = 0;
 };
 
 /// Ports with a bandwidth each, and for every ordered pair of GPUs those that its bytes cross:
@@ -115,8 +123,8 @@ class Path {
 class Network {
  public:
   explicit Network(const Cluster& cluster);
-  /// From ports and an explicit path for every ordered pair (tests, what-ifs): paths[from * gpus +
-  /// to].
+  /// From ports and an explicit path for every ordered pair (tests): paths[from * gpus + to]. The
+  /// first half of a path's ports is the sender's.
   Network(std::vector<Port> ports, const std::vector<std::vector<PortId>>& paths,
           std::uint32_t gpus, Seconds latency);
 
@@ -124,6 +132,10 @@ class Network {
   /// At least one port; empty when from == to. O(1).
   Path path(GpuId from, GpuId to) const;
   Seconds latency() const { return latency_; }
+  /// From now on a port has `factor` times its bandwidth.
+  void scale(PortId port, double factor) {
+    ports_.at(port.value).bandwidth = ports_[port.value].bandwidth * factor;
+  }
 
   /// What the network knows of one GPU.
   struct Endpoint {
@@ -134,6 +146,7 @@ class Network {
     std::optional<PortId> pcie_out, pcie_in;
     std::optional<PortId> host_bridge_out;  ///< crossed by traffic within the node too
     std::optional<PortId> exit, entry;      ///< between nodes
+    std::optional<PortId> host_bridge_in;   ///< between nodes, where an entry does not speak for it
     std::optional<PortId> rack_up, rack_down;
   };
 

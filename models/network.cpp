@@ -48,6 +48,7 @@ class NetworkBuilder {
   struct Shared {
     bool reaches_others = false;
     MaybePort host_bridge_out;
+    MaybePort host_bridge_in;
     MaybePort exit;
     MaybePort entry;
   };
@@ -65,10 +66,23 @@ class NetworkBuilder {
       RackPorts& ports = racks_[rack.name];
       ports.number = static_cast<std::uint32_t>(racks_.size());
       const std::uint32_t inside = nodes_in_rack_[rack.name];
-      if (inside < 2 || inside == nodes_.size()) continue;  // see shared_of; or nothing leaves it
+      if (inside == nodes_.size()) continue;                    // nothing leaves it
+      if (inside < 2 && nics_in_rack(rack.name) < 2) continue;  // see shared_of
       ports.up = add(Port{fmt::format("rack {} up", rack.name), rack.uplink});
       ports.down = add(Port{fmt::format("rack {} down", rack.name), rack.uplink});
     }
+  }
+
+  /// Among how many NICs the GPUs of a node are shared out.
+  std::size_t nics_of(std::uint32_t n) const {
+    return std::min<std::size_t>(nodes_[n].nics, members_[n].size());
+  }
+
+  std::size_t nics_in_rack(const std::string& rack) const {
+    std::size_t out = 0;
+    for (std::uint32_t n = 0; n < nodes_.size(); ++n)
+      out += nodes_[n].rack == rack ? nics_of(n) : 0;
+    return out;
   }
 
   /// A switch joins all GPUs of a node that have NVLink, whatever their kind; a bridge joins
@@ -105,6 +119,13 @@ class NetworkBuilder {
       out.host_bridge_out = Port{node.name + " host bridge out", *node.host_bridge};
     }
     if (!out.reaches_others) return out;
+    if (nics_of(n) > 1) {  // what they share is a port of its own
+      if (node.host_bridge) {
+        out.host_bridge_out = Port{node.name + " host bridge out", *node.host_bridge};
+        out.host_bridge_in = Port{node.name + " host bridge in", *node.host_bridge};
+      }
+      return out;
+    }
     out.exit = Port{node.name + " nic out", node.nic};
     out.entry = Port{node.name + " nic in", node.nic};
     if (!node.rack.empty() && nodes_in_rack_.at(node.rack) == 1) {
@@ -144,15 +165,29 @@ class NetworkBuilder {
       common.rack_down = rack->second.down;
     }
     common.host_bridge_out = add(shared.host_bridge_out);
-    common.exit = add(shared.exit);
-    common.entry = add(shared.entry);
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      Endpoint& endpoint = endpoints_[members[i]];
-      common.link = endpoint.link;
-      endpoint = common;
-      if (joined[i] > 1) add_link(members[i]);
-      if (members.size() > 1) add_pcie(members[i], uses_pcie_inside, shared);
+    common.host_bridge_in = add(shared.host_bridge_in);
+    const std::size_t nics = nics_of(n);
+    for (std::size_t nic = 0, i = 0; nic < nics; ++nic) {
+      if (nics > 1) set_nic(n, nic, shared);
+      common.exit = add(shared.exit);
+      common.entry = add(shared.entry);
+      for (; i < members.size() && i * nics / members.size() == nic; ++i) {
+        Endpoint& endpoint = endpoints_[members[i]];
+        common.link = endpoint.link;
+        endpoint = common;
+        if (joined[i] > 1) add_link(members[i]);
+        if (members.size() > 1) add_pcie(members[i], uses_pcie_inside, shared);
+      }
     }
+  }
+
+  /// One NIC of several: its share of the bandwidth.
+  void set_nic(std::uint32_t n, std::size_t nic, Shared& shared) const {
+    if (!shared.reaches_others) return;
+    const Node& node = nodes_[n];
+    const BytesPerSecond share = node.nic / static_cast<double>(nics_of(n));
+    shared.exit = Port{fmt::format("{} nic{} out", node.name, nic), share};
+    shared.entry = Port{fmt::format("{} nic{} in", node.name, nic), share};
   }
 
   void add_link(std::uint32_t g) {
@@ -201,6 +236,7 @@ Network::Network(std::vector<Port> ports, const std::vector<std::vector<PortId>>
     for (const PortId port : ids) {
       ensure(port.value < ports_.size(), "a path's ports exist");
       path.push_back(port);
+      if (path.size() == (ids.size() + 1) / 2) path.reach_receiver();
     }
   }
 }
@@ -216,6 +252,7 @@ Path Network::path(GpuId from, GpuId to) const {
   };
   if (a.node == b.node && a.link == b.link) {
     cross(a.link_out);
+    out.reach_receiver();
     cross(b.link_in);
     return out;
   }
@@ -223,11 +260,13 @@ Path Network::path(GpuId from, GpuId to) const {
   cross(a.host_bridge_out);
   if (a.node != b.node) {
     cross(a.exit);
-    if (a.rack != b.rack) {
-      cross(a.rack_up);
-      cross(b.rack_down);
-    }
+    if (a.rack != b.rack) cross(a.rack_up);
+    out.reach_receiver();
+    if (a.rack != b.rack) cross(b.rack_down);
     cross(b.entry);
+    cross(b.host_bridge_in);
+  } else {
+    out.reach_receiver();
   }
   cross(b.pcie_in);
   return out;

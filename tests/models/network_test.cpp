@@ -226,5 +226,41 @@ TEST(Network, RefusesPathsToPortsThatDoNotExist) {
   EXPECT_THROW(Network({{"a", {1e9}}}, {}, 1, Seconds{0}), Error);
 }
 
+TEST(Network, SharesTheGpusOfANodeOutAmongItsNics) {
+  const Network network(cluster_of(
+      R"({"kind": "A40", "count": 4, "gpus_per_node": 4, "nic_Gbps": 200, "nics": 2, "node": "a"},
+         {"kind": "V100-16GB", "count": 1, "node": "b", "nics": 2})"));
+  EXPECT_EQ(path_of(network, 0, 4).at(1), "a nic0 out");
+  EXPECT_EQ(path_of(network, 1, 4).at(1), "a nic0 out");
+  EXPECT_EQ(path_of(network, 2, 4).at(1), "a nic1 out");
+  EXPECT_EQ(path_of(network, 4, 3).at(1), "a nic1 in");
+  EXPECT_DOUBLE_EQ(GBps_of(network, "a nic1 in"), 12.5);
+  EXPECT_DOUBLE_EQ(GBps_of(network, "b nic out"), 12.5);  // one GPU has both of its NICs
+}
+
+TEST(Network, LeadsSeveralNicsThroughTheHostBridgeAndTheRackOfOneNode) {
+  const Network network(cluster_of(
+      R"({"kind": "V100-16GB", "count": 2, "gpus_per_node": 2, "nic_Gbps": 200, "nics": 2,
+          "host_bridge_GBps": 10, "rack": "r"}, {"kind": "A40", "count": 1})",
+      R"({"nic_Gbps": 100, "racks": [{"name": "r", "uplink_Gbps": 150}]})"));
+  EXPECT_THAT(path_of(network, 1, 2),
+              ElementsAre("node0 host bridge out", "node0 nic1 out", "rack r up", "node1 nic in"));
+  EXPECT_THAT(path_of(network, 2, 0), ElementsAre("node1 nic out", "rack r down", "node0 nic0 in",
+                                                  "node0 host bridge in", "gpu0 pcie in"));
+}
+
+TEST(Network, KnowsWhichPortsOfAPathAreTheSenders) {
+  const Network network(cluster_of(R"({"kind": "V100-16GB", "count": 4, "gpus_per_node": 2})",
+                                   R"({"nic_Gbps": 100})"));
+  EXPECT_EQ(network.path({0}, {2}).sender_ports(), network.path({0}, {3}).sender_ports());
+  for (const auto& [from, to] : {std::pair{0U, 1U}, {0U, 2U}, {3U, 0U}}) {
+    const Path path = network.path({from}, {to});
+    const std::vector<std::string> names = path_of(network, from, to);
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      EXPECT_EQ(names[i].ends_with("out"), i < path.sender_ports()) << names[i];
+    }
+  }
+}
+
 }  // namespace
 }  // namespace zebroid
