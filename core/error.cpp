@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 #include <numeric>
+#include <span>
 #include <utility>
 
 namespace zebroid {
@@ -54,11 +55,14 @@ std::string nearest(std::string_view name, const std::vector<std::string>& candi
 std::string unknown_name(std::string_view what, std::string_view name,
                          const std::vector<std::string>& known) {
   constexpr std::size_t longest_shown = 60;
+  constexpr std::size_t most = 40;
   const std::string shown(name.substr(0, longest_shown));
   const std::string near = nearest(name, known);
   if (!near.empty()) return fmt::format("unknown {} '{}'; did you mean '{}'?", what, shown, near);
   if (known.empty()) return fmt::format("unknown {} '{}'", what, shown);
-  return fmt::format("unknown {} '{}' (known: {})", what, shown, fmt::join(known, ", "));
+  return fmt::format("unknown {} '{}' (known: {}{})", what, shown,
+                     fmt::join(std::span(known).first(std::min(known.size(), most)), ", "),
+                     known.size() > most ? ", ..." : "");
 }
 
 void ensure(bool holds, std::string_view invariant) {

@@ -75,10 +75,34 @@ std::string lack(const Plan& plan, const Scenario& scenario) {
       use.runtime.value / gib, capacity_of(scenario, gpus, rank).value / gib);
 }
 
+std::string count_of(std::size_t n, std::string_view noun, std::string_view plural = "s") {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : plural);
+}
+
 class Trials {
  public:
   Trials(const Scenario& scenario, const Scorer& score)
       : scenario_(scenario), score_(score), gpus_(gpus_of(scenario.cluster)) {}
+
+  /// Whether a schedule is small enough to be made. One rank lists, for each layer and microbatch,
+  /// attention in three passes, and for each chunk dispatch, experts and combine in three; gradient
+  /// sums look at all pairs of GPUs.
+  bool admits(std::uint32_t microbatches, std::uint32_t chunks) {
+    constexpr double most_ops = 50e6;
+    constexpr std::size_t most_gpus = 16384;
+    const double per_rank =
+        static_cast<double>(scenario_.model.layers.size()) * microbatches * (3.0 + 9.0 * chunks);
+    const double ops = per_rank * static_cast<double>(gpus_.size());
+    if (ops <= most_ops && gpus_.size() <= most_gpus) return true;
+    if (refused_.empty()) {
+      refused_ = fmt::format(
+          "{} GPUs with {} of {} make about {:.0f} million ops; at most {} GPUs and {:.0f} million "
+          "ops can be planned",
+          gpus_.size(), count_of(microbatches, "microbatch", "es"), count_of(chunks, "chunk"),
+          ops / 1e6, most_gpus, most_ops / 1e6);
+    }
+    return false;
+  }
 
   Candidate evaluate(const Schedule& schedule) {
     ++simulated_;
@@ -102,7 +126,7 @@ class Trials {
   bool has_fitting() const { return best_ && best_->fits(); }
 
   Plan finish() {
-    if (!best_.has_value()) throw Error(ErrorKind::internal, "the planner found no candidate");
+    if (!best_.has_value()) throw Error(ErrorKind::input, refused_);
     Plan out;
     out.schedule = std::move(best_->schedule);
     const std::vector<Fault> faults = verify(out.schedule);
@@ -121,12 +145,9 @@ class Trials {
   const Scorer& score_;
   std::vector<Gpu> gpus_;
   std::optional<Candidate> best_;
+  std::string refused_;  ///< why the first candidate that was too large is
   std::uint32_t simulated_ = 0;
 };
-
-std::string count_of(std::size_t n, std::string_view noun) {
-  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : "s");
-}
 
 // --- zebra ---
 
@@ -209,7 +230,7 @@ class ZebraPlanner {
         request_.microbatches ? std::vector{*request_.microbatches} : microbatch_candidates(least);
     for (const std::uint32_t r : candidates) {
       shape.microbatches = r;
-      with_microbatches(shape);
+      if (trials_.admits(r, 1)) with_microbatches(shape);
     }
   }
 
@@ -355,6 +376,7 @@ void plan_expert_parallel(const Scenario& scenario, const PlanRequest& request, 
     shape.microbatches = r;
     for (const std::uint32_t c : chunks) {
       shape.chunks = c;
+      if (!trials.admits(r, c)) continue;
       trials.offer(trials.evaluate(expert_parallel_schedule(scenario, shape)));
     }
     if (trials.has_fitting()) return;
