@@ -1,4 +1,5 @@
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include "models/config_dir.hpp"
 #include "models/scenario.hpp"
@@ -96,31 +97,49 @@ Schedule reference_schedule(std::uint32_t gpus, std::uint16_t layers, std::uint1
   return builder.finish();
 }
 
-/// Compute and exchange ops over all ranks, per second of simulation.
-void count_tasks(benchmark::State& state, const Schedule& schedule) {
+/// Simulates again and again. Counts compute and exchange ops over all ranks per second, and the
+/// memory of the largest process forked so far (SimGrid's).
+void run(benchmark::State& state, const Schedule& schedule, const Load& load,
+         const SimulateOptions& options) {
+  if (options.engine == Engine::simgrid && !has_simgrid()) {
+    state.SkipWithError("built without SimGrid");
+    return;
+  }
+  for (auto _ : state) benchmark::DoNotOptimize(simulate(schedule, load, options));
   double tasks = 0;
   for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
     tasks += static_cast<double>(schedule.program_of({r}).size());
   }
   state.counters["tasks_per_second"] =
       benchmark::Counter(tasks, benchmark::Counter::kIsIterationInvariantRate);
+  if (options.engine == Engine::simgrid) {
+    rusage usage{};
+    getrusage(RUSAGE_CHILDREN, &usage);
+    state.counters["process_MB"] = static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
+  }
 }
 
-void reference(benchmark::State& state) {
+void reference(benchmark::State& state, Engine engine, Fidelity fidelity) {
   const auto gpus = static_cast<std::uint32_t>(state.range(0));
   const Schedule free = reference_schedule(gpus, static_cast<std::uint16_t>(state.range(1)),
                                            static_cast<std::uint16_t>(state.range(2)));
   const FixedLoad load(gpus);
   const Schedule schedule =
       list_by_start(free, simulate(free, load, {.launch_rule = false, .verified = true}));
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(simulate(schedule, load, {.launch_rule = true, .verified = true}));
-  }
-  count_tasks(state, schedule);
+  run(state, schedule, load, {.verified = true, .engine = engine, .fidelity = fidelity});
 }
-BENCHMARK(reference)->Name("fast/W")->Args({16, 8, 4})->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(reference, fast, Engine::fast, Fidelity::pair)
+    ->Name("fast/W")
+    ->Args({16, 8, 4})
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(reference, simgrid_port, Engine::simgrid, Fidelity::port)
+    ->Name("simgrid/port/W")
+    ->Args({16, 8, 4})
+    ->Args({64, 32, 8})
+    ->UseRealTime()  // its work is done in other processes
+    ->Unit(benchmark::kMillisecond);
 
-void zebra(benchmark::State& state) {
+void zebra(benchmark::State& state, Engine engine) {
   Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", 16384);
   scenario.training.global_batch_sequences = 48;
   ZebraShape shape;
@@ -130,12 +149,15 @@ void zebra(benchmark::State& state) {
   shape.offload.assign(scenario.model.layers.size(), 0);
   const Schedule schedule = zebra_schedule(scenario, shape);
   const PredictedLoad load(schedule, scenario);
-  for (auto _ : state) {
-    benchmark::DoNotOptimize(simulate(schedule, load, {.launch_rule = true, .verified = true}));
-  }
-  count_tasks(state, schedule);
+  run(state, schedule, load, {.verified = true, .engine = engine, .fidelity = Fidelity::pair});
 }
-BENCHMARK(zebra)->Name("fast/zebra/mixtral-d1/o1")->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(zebra, fast, Engine::fast)
+    ->Name("fast/zebra/mixtral-d1/o1")
+    ->Unit(benchmark::kMillisecond);
+BENCHMARK_CAPTURE(zebra, simgrid, Engine::simgrid)
+    ->Name("simgrid/pair/zebra/mixtral-d1/o1")
+    ->UseRealTime()
+    ->Unit(benchmark::kMillisecond);
 
 void plan_zebra(benchmark::State& state) {
   Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", 16384);

@@ -11,6 +11,7 @@ function(zebroid_module name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "DEPS;LIBS")
   file(GLOB sources CONFIGURE_DEPENDS *.cpp)
   file(GLOB headers CONFIGURE_DEPENDS *.hpp)
+  list(FILTER headers EXCLUDE REGEX _compat\\.hpp$)  # private: needs what may be absent
   list(FILTER sources EXCLUDE REGEX /main\\.cpp$)
 
   add_library(zebroid_${name} STATIC ${sources})

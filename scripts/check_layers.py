@@ -10,7 +10,7 @@ from pathlib import Path
 
 INCLUDE = re.compile(r'\s*#\s*include\s*(["<])([^">]+)')
 HOMES = {  # headers of a library -> the only files that may include them
-    r"(simgrid|xbt)/": "sim/*.cpp",
+    r"(simgrid|xbt)/": "sim/simgrid*",
     r"(cuda|cublas|cudnn|curand|nccl|nvml|nvtx)": "backend/cuda/*",
 }
 

@@ -1,10 +1,25 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
 #include "schedule/load.hpp"
 #include "schedule/schedule.hpp"
 #include "schedule/timeline.hpp"
 
 namespace zebroid {
+
+enum class Engine : std::uint8_t { fast, simgrid };
+const std::vector<std::string>& engine_names();  ///< in the order of the enum
+
+/// How an exchange becomes flows. `pair`: one for each sender and receiver. `port`: for each member
+/// one volume on its ports out and one on its ports in; a member ends when its volumes and those of
+/// all members that it exchanges bytes with have drained. `automatic`: pair, but port on SimGrid
+/// with more than 16 ranks.
+enum class Fidelity : std::uint8_t { automatic, pair, port };
+const std::vector<std::string>& fidelity_names();  ///< "auto", "pair", "port"
 
 struct SimulateOptions {
   /// An exchange is launched no earlier than the exchange listed before it on the rank. Off only to
@@ -12,11 +27,23 @@ struct SimulateOptions {
   bool launch_rule = true;
   /// The caller knows that verify() finds no faults.
   bool verified = false;
+  Engine engine = Engine::fast;
+  Fidelity fidelity = Fidelity::automatic;
+  std::function<void()> poll;  ///< called now and then; may throw to end the simulation
 };
 
-/// Predicts the timeline without hardware, exactly by the rules of docs/architecture.md, every flow
-/// between two GPUs on its own. Equal inputs give bit-equal timelines. Throws Error(input) when
-/// verify finds faults, and Error(internal) naming the op when a rank never gets to run one.
+/// Whether this zebroid was built with SimGrid.
+bool has_simgrid();
+/// Throws Error(hardware), saying what to install, when it was built without the engine.
+void require_engine(Engine engine);
+/// What `automatic` means; any other fidelity as it is.
+Fidelity fidelity_of(const SimulateOptions& options, const Schedule& schedule);
+
+/// Predicts the timeline without hardware, by the rules of docs/architecture.md. Equal inputs give
+/// bit-equal timelines. SimGrid runs in a process of its own (fork), so calls are independent.
+/// Throws Error(input) when verify finds faults, the network cannot carry an exchange, or the
+/// engine lacks the fidelity; Error(hardware) without SimGrid; Error(internal) naming the op when a
+/// rank never gets to run one.
 Timeline simulate(const Schedule& schedule, const Load& load, const SimulateOptions& options = {});
 
 }  // namespace zebroid

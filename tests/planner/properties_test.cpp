@@ -16,6 +16,7 @@
 #include "sim/bound.hpp"
 #include "sim/simulate.hpp"
 #include "tests/support/random_load.hpp"
+#include "tests/support/random_schedules.hpp"
 #include "tests/support/scenarios.hpp"
 #include "tests/support/schedules.hpp"
 
@@ -24,84 +25,14 @@ namespace {
 
 using testing::Case;
 using testing::make_scenario;
+using testing::Nodes;
+using testing::random_case;
+using testing::random_cluster;
+using testing::random_load;
+using testing::random_zebra;
 using testing::RandomLoad;
 
-enum class Nodes { of_one, of_several };
-
-/// "2x1xA40,1x2xV100-16GB,...": one or two nodes of each of `kinds` GPU kinds.
-std::string random_cluster(std::size_t kinds, Nodes nodes) {
-  const std::vector<std::string> names = {"A40", "V100-16GB", "A100-80GB"};
-  std::string out;
-  for (std::size_t k = 0; k < kinds; ++k) {
-    const int per_node = nodes == Nodes::of_one ? 1 : *rc::gen::inRange(1, 3);
-    out += (k > 0 ? "," : "") + std::to_string(*rc::gen::inRange(1, 3)) + "x" +
-           std::to_string(per_node) + "x" + names.at(k);
-  }
-  return out;
-}
-
-/// The first kinds of two or three do attention, in one or two groups.
-Case random_zebra(Nodes nodes) {
-  const auto kinds = *rc::gen::inRange<std::size_t>(2, 4);
-  const auto cut = *rc::gen::inRange<std::size_t>(1, kinds);
-  const int layers = *rc::gen::inRange(1, 5);
-  Case out{make_scenario({.layers = layers,
-                          .experts = 8,
-                          .dense_layers = *rc::gen::inRange(0, layers),
-                          .cluster = random_cluster(kinds, nodes),
-                          .batch = 32}),
-           {}};
-  const Cluster& cluster = out.scenario.cluster;
-  std::vector<std::uint32_t> roles[2];
-  for (std::uint32_t k = 0; k < kinds; ++k) roles[k < cut ? 0 : 1].push_back(k);
-  const GpuList attention = gpus_of_kinds(cluster, roles[0]);
-  const GpuList experts = gpus_of_kinds(cluster, roles[1]);
-  const auto most = std::min<std::size_t>({2, attention.size(), experts.size()});
-  const auto groups = static_cast<std::uint32_t>(*rc::gen::inRange<std::size_t>(1, most + 1));
-  ZebraShape shape;
-  for (std::uint32_t g = 0; g < groups; ++g) {
-    shape.groups.push_back({cut_into_groups(cluster, attention, groups)[g],
-                            cut_into_groups(cluster, experts, groups)[g]});
-  }
-  shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 5));
-  for (int l = 0; l < layers; ++l) {
-    shape.offload.push_back(static_cast<std::uint32_t>(*rc::gen::inRange(0, 3)));
-  }
-  out.schedule = zebra_schedule(out.scenario, shape);
-  return out;
-}
-
-Case random_ep(Nodes nodes) {
-  const auto kinds = *rc::gen::inRange<std::size_t>(1, 4);
-  Case out{make_scenario({.layers = *rc::gen::inRange(1, 4),
-                          .experts = 12,
-                          .cluster = random_cluster(kinds, nodes),
-                          .batch = 24}),
-           {}};
-  GpuList all;
-  for (std::uint32_t g = 0; g < gpus_of(out.scenario.cluster).size(); ++g) all.push_back({g});
-  ExpertParallelShape shape;
-  const auto groups = static_cast<std::uint32_t>(
-      *rc::gen::inRange<std::size_t>(1, std::min<std::size_t>(all.size(), 3) + 1));
-  shape.groups = cut_into_groups(out.scenario.cluster, all, groups);
-  shape.chunks = static_cast<std::uint32_t>(*rc::gen::inRange(1, 4));
-  shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 3));
-  out.scenario.training.optimizer_sharding = *rc::gen::arbitrary<bool>();
-  out.schedule = expert_parallel_schedule(out.scenario, shape);
-  return out;
-}
-
-Case random_case(Nodes nodes = Nodes::of_several) {
-  return *rc::gen::arbitrary<bool>() ? random_zebra(nodes) : random_ep(nodes);
-}
-
-RandomLoad random_load(const Case& c) {
-  const auto seed = *rc::gen::arbitrary<std::uint64_t>();
-  const double message_s = *rc::gen::element(0.0, 0.1, 1.0, 5.0);
-  return {c.schedule, c.scenario, seed, message_s};
-}
-
-constexpr SimulateOptions free_run = {.launch_rule = false, .verified = true};
+const SimulateOptions free_run = {.launch_rule = false, .verified = true};
 
 RC_GTEST_PROP(Planner, MakesSchedulesWithoutFaults, ()) {
   const Case c = random_case();

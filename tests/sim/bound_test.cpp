@@ -43,7 +43,7 @@ TableLoad on_three_nodes() {
   return TableLoad(Network(load_cluster("3xA40", parse_bandwidth("12.5GB/s"))));
 }
 
-constexpr SimulateOptions any_order = {.launch_rule = false, .verified = true};
+const SimulateOptions any_order = {.launch_rule = false, .verified = true};
 
 void expect_bound(const Schedule& schedule, const Load& load, double seconds,
                   const std::string& binding) {

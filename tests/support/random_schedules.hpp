@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "tests/support/random_load.hpp"
+#include "tests/support/schedules.hpp"
+
+namespace zebroid::testing {
+
+// For rapidcheck properties; they draw from its current test case.
+
+enum class Nodes { of_one, of_several };  ///< GPUs
+
+/// "2x1xA40,1x2xV100-16GB,...": one or two nodes of each of `kinds` GPU kinds.
+std::string random_cluster(std::size_t kinds, Nodes nodes);
+/// GPUs of two or three kinds, the first of which do attention, in one or two groups; up to 4
+/// layers and microbatches, any offload.
+Case random_zebra(Nodes nodes = Nodes::of_several);
+/// GPUs of one to three kinds in up to 3 groups; up to 3 chunks, with and without a sharded
+/// optimizer.
+Case random_ep(Nodes nodes = Nodes::of_several);
+Case random_case(Nodes nodes = Nodes::of_several);  ///< either
+
+RandomLoad random_load(const Case& c);
+
+}  // namespace zebroid::testing
