@@ -26,8 +26,8 @@ struct Flags {
   OutputFiles files;
   Output output;
   std::string color = "auto";
-  std::string engine = "fast";
   std::vector<std::string> vary;
+  std::optional<std::string> jobs;
   std::vector<std::string> paths;
   std::optional<std::string> what;
 };
@@ -75,9 +75,15 @@ void add_request_flags(CLI::App& command, Flags& flags) {
                   "PATH=VALUE, any field of the resolved scenario, as model.num_local_experts=12")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_option("--engine", flags.engine, "fast")
-      ->check(CLI::IsMember({"fast"}))
-      ->capture_default_str();
+  command.add_option("--engine", request.prediction.engine, "fast, simgrid or both [fast]");
+  command.add_option("--fidelity", request.prediction.fidelity,
+                     "auto, pair or port: how exchanges become flows [auto]");
+  command
+      .add_option(
+          "--slow", request.prediction.slow,
+          "what if rank=3:0.8, or port=NAME:0.5, runs at that share of its rate; repeatable")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
@@ -99,13 +105,13 @@ void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
     chosen = [&flags] {
       if (flags.paths.empty()) return simulate_command(flags.request, flags.files, flags.output);
       const std::string& schedule = flags.paths.front();
-      if (flags.request != Request{}) {
+      if (flags.request != Request{.prediction = flags.request.prediction}) {
         throw Error(ErrorKind::input,
                     schedule +
                         ": a schedule is simulated with the scenario inside it; give no "
                         "--model, --cluster and so on");
       }
-      return simulate_file_command(schedule, flags.files, flags.output);
+      return simulate_file_command(schedule, flags.request.prediction, flags.files, flags.output);
     };
   });
 }
@@ -123,12 +129,15 @@ void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       ->required()
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command->add_option("--jobs", flags.jobs, "points at once [as many as there are cores]");
   command->footer(
       "Example:\n"
       "  zebroid sweep --model mixtral-d1 --cluster o1 --vary cluster.A40=2:12 \\\n"
       "      --vary training.sequence_length=4096,16384 > sweep.ndjson");
   command->callback([&flags, &chosen] {
-    chosen = [&flags] { return sweep_command(flags.request, flags.vary, flags.output); };
+    chosen = [&flags] {
+      return sweep_command(flags.request, {flags.vary, flags.jobs}, flags.output);
+    };
   });
 }
 
@@ -140,8 +149,9 @@ void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) 
   verify->callback([&flags, &chosen] {
     chosen = [&flags] { return verify_command(flags.paths, flags.output); };
   });
-  CLI::App* list = app.add_subcommand("list", "built-in GPUs, models, clusters, strategies");
-  list->add_option("WHAT", flags.what, "gpus, models, clusters or strategies");
+  CLI::App* list =
+      app.add_subcommand("list", "built-in GPUs, models, clusters, strategies, engines");
+  list->add_option("WHAT", flags.what, "gpus, models, clusters, strategies or engines");
   add_output_flags(*list, flags);
   list->callback(
       [&flags, &chosen] { chosen = [&flags] { return list_command(flags.what, flags.output); }; });

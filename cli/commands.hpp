@@ -30,10 +30,14 @@ struct OutputFiles {
 
 int simulate_command(const Request& request, const OutputFiles& files, const Output& output);
 /// Simulates a schedule file as it is.
-int simulate_file_command(const std::string& path, const OutputFiles& files, const Output& output);
-/// vary: PATH=VALUES each.
-int sweep_command(const Request& request, const std::vector<std::string>& vary,
-                  const Output& output);
+int simulate_file_command(const std::string& path, const PredictionRequest& prediction,
+                          const OutputFiles& files, const Output& output);
+
+struct SweepRequest {
+  std::vector<std::string> vary;    ///< PATH=VALUES each
+  std::optional<std::string> jobs;  ///< points at once, each in a process of its own
+};
+int sweep_command(const Request& request, const SweepRequest& sweep, const Output& output);
 int verify_command(const std::vector<std::string>& paths, const Output& output);
 int list_command(const std::optional<std::string>& what, const Output& output);
 int show_command(const std::string& what, const Output& output);

@@ -232,7 +232,8 @@ int list_command(const std::optional<std::string>& what, const Output& output) {
       {"gpus", gpu_names()},
       {"models", builtin_names("models")},
       {"clusters", builtin_names("clusters")},
-      {"strategies", strategy_names()}};
+      {"strategies", strategy_names()},
+      {"engines", engine_names()}};
   Json document = {{"schema", "zebroid.list/1"}};
   std::string text;
   std::vector<std::string> known;

@@ -220,10 +220,13 @@ void read_scenario_file(Request& request) {
       {"recompute", &request.recompute},
       {"optimizer", &request.optimizer},
       {"routing", &request.routing},
-      {"seed", &request.seed}};
+      {"seed", &request.seed},
+      {"engine", &request.prediction.engine},
+      {"fidelity", &request.prediction.fidelity}};
   const std::vector<std::pair<std::string, std::vector<std::string>*>> lists = {
       {"strategy", &request.strategies},
       {"calibration", &request.calibrations},
+      {"slow", &request.prediction.slow},
       {"set", &request.settings}};
   std::vector<std::string> known = {"schema"};
   for (const auto& [key, target] : texts) known.push_back(key);
@@ -250,6 +253,7 @@ void read_scenario_file(Request& request) {
 
 Resolver::Resolver(Request request) : request_(std::move(request)) {
   read_scenario_file(request_);
+  predictor_.emplace(request_.prediction);
   if (!request_.model.has_value()) {
     refuse("which model? Give --model NAME or a config.json; `zebroid list models`");
   }

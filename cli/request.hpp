@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/prediction.hpp"
 #include "cli/terminal.hpp"
 #include "core/json.hpp"
 #include "models/scenario.hpp"
@@ -34,6 +35,7 @@ struct Request {
   std::vector<std::string> calibrations;
   std::vector<std::string> settings;  ///< PATH=VALUE, applied to the resolved scenario
   std::optional<std::string> scenario_file;
+  PredictionRequest prediction;
   std::map<std::string, std::string> origin;  ///< of values from that file: "sequence_length" ->
                                               ///< "request.json:4: /sequence_length"
 
@@ -66,6 +68,7 @@ class Resolver {
   Resolved resolve(const std::vector<std::pair<std::string, Json>>& changes) const;
   /// One per strategy asked for; all of them when none was named.
   const std::vector<PlanRequest>& plans() const { return plans_; }
+  const Predictor& predictor() const { return *predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool every_strategy() const { return every_strategy_; }
 
@@ -78,6 +81,7 @@ class Resolver {
   Json base_;  ///< resolved form, without calibration
   Calibration calibration_;
   std::vector<PlanRequest> plans_;
+  std::optional<Predictor> predictor_;
   bool wants_largest_batch_ = false;
   bool every_strategy_ = false;
 };

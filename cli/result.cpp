@@ -121,8 +121,8 @@ std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, con
 
 Scorer make_scorer() {
   return [](const Schedule& schedule, const Load& load, bool launch_rule) {
-    stop_if_interrupted();
-    return simulate(schedule, load, {.launch_rule = launch_rule, .verified = true});
+    return simulate(schedule, load,
+                    {.launch_rule = launch_rule, .verified = true, .poll = stop_if_interrupted});
   };
 }
 
@@ -156,10 +156,12 @@ void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans) {
   batch = low * unit;
 }
 
-Json result_json(const Plan& plan, const Resolved& resolved, const PlanRequest& request) {
+Json result_json(const Plan& plan, const Prediction& prediction, const Resolved& resolved,
+                 const PlanRequest& request) {
   const Scenario& scenario = resolved.scenario;
-  const PredictedLoad load(plan.schedule, scenario);
-  const Bound bound = lower_bound(plan.schedule, load);
+  const PredictedLoad planned(plan.schedule, scenario);
+  const Bound bound =
+      lower_bound(plan.schedule, WhatIf(planned, plan.schedule, prediction.slowdowns));
   const std::vector<Utilization> use = utilization(plan.schedule, plan.timeline);
   const Seconds iteration = plan.timeline.makespan();
   const std::uint64_t batch = scenario.training.global_batch_sequences;
@@ -171,8 +173,7 @@ Json result_json(const Plan& plan, const Resolved& resolved, const PlanRequest& 
 
   Json out;
   out["strategy"] = name_of(request.strategy);
-  out["engine"] = "fast";
-  out["fidelity"] = "pair";
+  out.update(to_json(prediction, iteration));
   out["expert_assignment"] =
       zebra ? expert_assignment_names()[static_cast<std::size_t>(request.assignment)] : "even";
   out["microbatches"] = plan.schedule.microbatches;
@@ -187,7 +188,7 @@ Json result_json(const Plan& plan, const Resolved& resolved, const PlanRequest& 
   out["lower_bound_s"] = bound.seconds.value;
   out["binding"] = binding_text(bound, plan, scenario);
   out["exposed_communication_s"] = exposed * iteration.value;
-  out["evidence"] = evidence_json(plan, load, use);
+  out["evidence"] = evidence_json(plan, planned, use);
   out["pools"] = pools_json(plan, scenario, use);
   out["candidates_simulated"] = plan.candidates_simulated;
   out["feasible"] = plan.lacks_memory.empty();

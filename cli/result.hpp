@@ -16,7 +16,8 @@ Scorer make_scorer();
 void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans);
 
 /// One entry of "results" (docs/formats/result.md).
-Json result_json(const Plan& plan, const Resolved& resolved, const PlanRequest& request);
+Json result_json(const Plan& plan, const Prediction& prediction, const Resolved& resolved,
+                 const PlanRequest& request);
 /// The document around entries.
 Json result_document(const Resolved& resolved, Json results, const std::vector<std::string>& notes);
 

@@ -78,7 +78,8 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
       left_out.push_back(fmt::format("{}: {}", strategy, error.what()));
     }
     if (best) {
-      results.push_back(result_json(*best, resolved, plan_request));
+      const Prediction prediction = resolver.predictor().predict(*best, resolved.scenario);
+      results.push_back(result_json(*best, prediction, resolved, plan_request));
       write_files(files, *best, resolved.scenario, strategy, results.size() == 1);
     }
     progress.update(i + 1, "");
@@ -89,7 +90,9 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   return finish(resolved, std::move(results), notes, output);
 }
 
-int simulate_file_command(const std::string& path, const OutputFiles& files, const Output& output) {
+int simulate_file_command(const std::string& path, const PredictionRequest& prediction_request,
+                          const OutputFiles& files, const Output& output) {
+  const Predictor predictor(prediction_request);
   ScheduleFile file = read_schedule(read_json(path));
   refuse_faults(file.schedule, path);
   const PredictedLoad load(file.schedule, file.scenario);
@@ -99,7 +102,8 @@ int simulate_file_command(const std::string& path, const OutputFiles& files, con
   plan.schedule = std::move(file.schedule);
   judge(plan, file.scenario);
   const Resolved resolved{std::move(file.scenario), BatchRule::given};
-  Json result = result_json(plan, resolved, {});
+  const Prediction prediction = predictor.predict(plan, resolved.scenario);
+  Json result = result_json(plan, prediction, resolved, {});
   result["strategy"] = "schedule";
   result.erase("expert_assignment");
   write_files(files, plan, resolved.scenario, "schedule", true);

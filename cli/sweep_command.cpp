@@ -4,10 +4,12 @@
 #include <charconv>
 #include <exception>
 #include <optional>
+#include <thread>
 
 #include "cli/commands.hpp"
 #include "cli/result.hpp"
 #include "core/error.hpp"
+#include "core/process.hpp"
 
 namespace zebroid {
 namespace {
@@ -71,25 +73,49 @@ Axis parse_axis(const std::string& text) {
   return axis;
 }
 
-/// One line: what was varied, and for each strategy its result or why there is none.
-Json run_point(const Resolver& resolver, const std::vector<std::pair<std::string, Json>>& point) {
+using Point = std::vector<std::pair<std::string, Json>>;  ///< path and value of each field varied
+
+/// The first axis varies slowest.
+Point point_at(const std::vector<Axis>& axes, std::size_t number) {
+  Point out;
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    out.emplace_back(axis->path, axis->values[number % axis->values.size()]);
+    number /= axis->values.size();
+  }
+  std::reverse(out.begin(), out.end());
+  return out;
+}
+
+/// The line of a point, as yet without results.
+Json line_of(const Point& point) {
   Json out;
   out["schema"] = "zebroid.sweep-point/1";
   Json& varied = out["point"] = Json::object();
   for (const auto& [path, value] : point) varied[path] = value;
-  Json& results = out["results"] = Json::array();
+  out["results"] = Json::array();
+  return out;
+}
+
+Json no_result(const PlanRequest& request, const std::string& reason) {
+  return {{"strategy", name_of(request.strategy)}, {"feasible", false}, {"reason", reason}};
+}
+
+/// For each strategy its result or why there is none.
+Json run_point(const Resolver& resolver, const Point& point) {
+  Json out = line_of(point);
+  Json& results = out["results"];
   const auto without_result = [&](const PlanRequest& request, const Error& error) {
     if (error.kind() == ErrorKind::internal) throw error;
-    results.push_back(
-        {{"strategy", name_of(request.strategy)}, {"feasible", false}, {"reason", error.what()}});
+    results.push_back(no_result(request, error.what()));
   };
   try {
     Resolved resolved = resolver.resolve(point);
     settle_batch(resolved, resolver.plans());
     for (const PlanRequest& request : resolver.plans()) {
       try {
-        results.push_back(
-            result_json(plan(resolved.scenario, request, make_scorer()), resolved, request));
+        Plan best = plan(resolved.scenario, request, make_scorer());
+        const Prediction prediction = resolver.predictor().predict(best, resolved.scenario);
+        results.push_back(result_json(best, prediction, resolved, request));
       } catch (const Error& error) {
         without_result(request, error);
       }
@@ -108,7 +134,7 @@ void check_axes(const Resolver& resolver, const std::vector<Axis>& axes) {
   for (const Axis& axis : axes) longest = std::max(longest, axis.values.size());
   std::exception_ptr first;
   for (std::size_t i = 0; i < std::min(longest, most_tried); ++i) {
-    std::vector<std::pair<std::string, Json>> point;
+    Point point;
     for (const Axis& axis : axes) {
       point.emplace_back(axis.path, axis.values[std::min(i, axis.values.size() - 1)]);
     }
@@ -124,40 +150,50 @@ void check_axes(const Resolver& resolver, const std::vector<Axis>& axes) {
 
 }  // namespace
 
-int sweep_command(const Request& request, const std::vector<std::string>& vary,
-                  const Output& output) {
+int sweep_command(const Request& request, const SweepRequest& sweep, const Output& output) {
   const Resolver resolver(request);
   std::vector<Axis> axes;
   std::size_t points = 1;
   constexpr std::size_t most_points = 10'000'000;
-  for (const std::string& text : vary) {
+  for (const std::string& text : sweep.vary) {
     axes.push_back(parse_axis(text));
     points *= axes.back().values.size();
     if (points > most_points) {
       throw Error(ErrorKind::input, fmt::format("a sweep of more than {} points", most_points));
     }
   }
+  constexpr std::uint64_t most_jobs = 1024;
+  const std::size_t jobs = sweep.jobs ? parse_count("--jobs", *sweep.jobs, 1, most_jobs)
+                                      : std::max(1U, std::thread::hardware_concurrency());
   check_axes(resolver, axes);
   Progress progress("points", points, output.quiet);
   double best = 0;
-  for (std::size_t p = 0; p < points; ++p) {
-    stop_if_interrupted();
-    std::vector<std::pair<std::string, Json>> point;
-    std::size_t rest = p;
-    for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {  // the last axis varies fastest
-      point.emplace_back(axis->path, axis->values[rest % axis->values.size()]);
-      rest /= axis->values.size();
+  std::size_t failed = 0;
+  const auto work = [&](std::size_t p) { return to_text(run_point(resolver, point_at(axes, p))); };
+  const auto done = [&](std::size_t p, ProcessResult result) {
+    Json line;
+    try {
+      line = Json::parse(result.take());
+    } catch (const Error& error) {  // costs this point, not the sweep
+      ++failed;
+      line = line_of(point_at(axes, p));
+      for (const PlanRequest& plan : resolver.plans()) {
+        line["results"].push_back(no_result(plan, error.what()));
+      }
     }
-    std::reverse(point.begin(), point.end());
-    const Json line = run_point(resolver, point);
     print_out(to_text(line) + "\n");
-    for (const Json& result : line["results"]) {
-      if (result["feasible"].get<bool>())
-        best = std::max(best, result["tokens_per_s"].get<double>());
+    for (const Json& result_line : line["results"]) {
+      if (!result_line["feasible"].get<bool>()) continue;
+      best = std::max(best, result_line["tokens_per_s"].get<double>());
     }
     progress.update(p + 1, best > 0 ? fmt::format("{:.0f} tokens/s", best) : "");
-  }
-  return 0;
+  };
+  run_in_processes(
+      points, work, done,
+      {.jobs = jobs, .poll = stop_if_interrupted, .what = "the process of this point"});
+  if (failed == 0) return 0;
+  print_note(fmt::format("zebroid: {} of {} points failed; their lines say why", failed, points));
+  return static_cast<int>(ErrorKind::internal);
 }
 
 }  // namespace zebroid

@@ -214,9 +214,53 @@ class ResultText {
     }
     const std::string binding = text(result, {"binding"});
     if (!binding.empty()) out += wrapped("  lower bound by " + binding, "    ");
+    out += what_ifs(result) + engines(result);
     const std::string grades = evidence(result);
     if (!grades.empty()) out += wrapped("  times are " + grades, "    ");
     return out + pools(result);
+  }
+
+  /// What runs slower than the schedule was planned for.
+  static std::string what_ifs(const Json& result) {
+    std::string names;
+    const Json& slow = at(result, {"what_if"});
+    if (!slow.is_array()) return "";
+    for (const Json& name : slow) names += (names.empty() ? "" : ", ") + name.get<std::string>();
+    return wrapped("  what if " + names + ", planned without", "    ");
+  }
+
+  /// Which engine it was when not the usual one, and how far two of them are apart.
+  static std::string engines(const Json& result) {
+    const Json& both = at(result, {"engines"});
+    const std::string fidelity = text(result, {"fidelity"});
+    if (!both.is_object()) {
+      if (text(result, {"engine"}) != "simgrid") return "";
+      return "  simulated by simgrid (" + fidelity + ")\n";
+    }
+    std::string out = fmt::format("  engines: {} by fast (pair), {} by simgrid ({}); ",
+                                  seconds_cell(number(both, {"fast", "iteration_s"})),
+                                  seconds_cell(number(both, {"simgrid", "iteration_s"})),
+                                  text(both, {"simgrid", "fidelity"}));
+    const Json& first = at(both, {"first_difference"});
+    if (!first.is_object()) return wrapped(out + "they agree op by op", "    ");
+    const auto percent = [&](const char* key) {
+      return format_percent(std::abs(number(both, {key}).value_or(0)));
+    };
+    out += fmt::format(
+        "iterations differ by {}, ends of ops by up to {}; they part first at {} of rank {} ({}, "
+        "{})",
+        percent("iteration_difference_fraction"), percent("op_end_largest_difference_fraction"),
+        text(first, {"op"}), number(first, {"rank"}).value_or(0),
+        seconds_cell(number(first, {"fast_s"})), seconds_cell(number(first, {"simgrid_s"})));
+    const std::string port = text(first, {"port"});
+    if (!port.empty()) out += ", which crosses port " + port;
+    std::string shared;
+    if (const Json& ops = at(first, {"port_shared_with"}); ops.is_array()) {
+      for (const Json& op : ops) shared += (shared.empty() ? "" : ", ") + op.get<std::string>();
+    }
+    if (!shared.empty()) out += " together with " + shared;
+    out += fmt::format("; trust {}: {}", text(both, {"trust"}), text(both, {"trust_reason"}));
+    return wrapped(out, "    ");
   }
 
   static std::string shape(const Json& result) {

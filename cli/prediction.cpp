@@ -1,0 +1,113 @@
+#include "cli/prediction.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/terminal.hpp"
+#include "core/error.hpp"
+
+namespace zebroid {
+namespace {
+
+std::size_t choice(const std::string& flag, const std::string& value,
+                   const std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), value);
+  if (found == known.end()) {
+    throw Error(ErrorKind::input, flag + ": " + unknown_name("value", value, known));
+  }
+  return static_cast<std::size_t>(found - known.begin());
+}
+
+const std::string& name_of(Fidelity fidelity) {
+  return fidelity_names()[static_cast<std::size_t>(fidelity)];
+}
+
+/// Which engine to believe, and why.
+std::pair<std::string, std::string> trust(const Prediction& prediction) {
+  if (!prediction.agreement->parting) return {"both", "no op differs"};
+  if (prediction.simgrid_fidelity == Fidelity::port) {
+    return {"fast",
+            "port gives a member one volume on each of its ports, pair a flow to each peer, as "
+            "NCCL does"};
+  }
+  return {"neither", "both share ports flow by flow and should agree; please report it"};
+}
+
+Json parting_json(const Parting& parting) {
+  Json out;
+  out["rank"] = parting.rank.value;
+  out["op"] = name_of(parting.op);
+  out["fast_s"] = parting.reference.value;
+  out["simgrid_s"] = parting.other.value;
+  if (!parting.port.empty()) out["port"] = parting.port;
+  if (!parting.shared_with.empty()) out["port_shared_with"] = parting.shared_with;
+  return out;
+}
+
+}  // namespace
+
+Predictor::Predictor(const PredictionRequest& request) {
+  std::vector<std::string> engines = engine_names();
+  engines.emplace_back("both");
+  const std::string engine = request.engine.value_or("fast");
+  choice("--engine", engine, engines);
+  fast_ = engine != "simgrid";
+  simgrid_ = engine != "fast";
+  if (simgrid_) require_engine(Engine::simgrid);
+  if (request.fidelity) {
+    fidelity_ = static_cast<Fidelity>(choice("--fidelity", *request.fidelity, fidelity_names()));
+  }
+  if (fidelity_ == Fidelity::port && !simgrid_) {
+    throw Error(ErrorKind::input, "--fidelity: port needs --engine simgrid or both");
+  }
+  for (const std::string& text : request.slow) slowdowns_.push_back(parse_slowdown(text));
+}
+
+Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
+  const PredictedLoad planned(plan.schedule, scenario);
+  const WhatIf load(planned, plan.schedule, slowdowns_);
+  SimulateOptions options{.verified = true, .poll = stop_if_interrupted};
+  Prediction out;
+  out.slowdowns = slowdowns_;
+  if (fast_ && !slowdowns_.empty()) plan.timeline = simulate(plan.schedule, load, options);
+  if (!simgrid_) return out;
+  options.engine = Engine::simgrid;
+  options.fidelity = fidelity_;
+  out.simgrid_fidelity = fidelity_of(options, plan.schedule);
+  Timeline grid = simulate(plan.schedule, load, options);
+  out.simgrid_iteration = grid.makespan();
+  if (fast_) {
+    out.agreement = compare(plan.schedule, load, plan.timeline, grid);
+  } else {
+    out.engine = Engine::simgrid;
+    out.fidelity = out.simgrid_fidelity;
+    plan.timeline = std::move(grid);
+  }
+  return out;
+}
+
+Json to_json(const Prediction& prediction, Seconds iteration) {
+  Json out;
+  out["engine"] = engine_names()[static_cast<std::size_t>(prediction.engine)];
+  out["fidelity"] = name_of(prediction.fidelity);
+  for (const Slowdown& slowdown : prediction.slowdowns) {
+    out["what_if"].push_back(name_of(slowdown));
+  }
+  if (!prediction.agreement) return out;
+  const Agreement& agreement = *prediction.agreement;
+  Json& engines = out["engines"];
+  engines["fast"] = {{"fidelity", "pair"}, {"iteration_s", iteration.value}};
+  engines["simgrid"] = {{"fidelity", name_of(prediction.simgrid_fidelity)},
+                        {"iteration_s", prediction.simgrid_iteration.value}};
+  engines["iteration_difference_fraction"] = agreement.makespan;
+  engines["op_end_p90_difference_fraction"] = agreement.p90;
+  engines["op_end_largest_difference_fraction"] = agreement.worst;
+  if (agreement.parting) engines["first_difference"] = parting_json(*agreement.parting);
+  const auto [trusted, why] = trust(prediction);
+  engines["trust"] = trusted;
+  engines["trust_reason"] = why;
+  return out;
+}
+
+}  // namespace zebroid
