@@ -24,9 +24,9 @@ const std::string& name_of(Fidelity fidelity) {
 }
 
 /// Which engine to believe, and why.
-std::pair<std::string, std::string> trust(const Prediction& prediction) {
-  if (!prediction.agreement->parting) return {"both", "no op differs"};
-  if (prediction.simgrid_fidelity == Fidelity::port) {
+std::pair<std::string, std::string> trust(const Agreement& agreement, Fidelity simgrid) {
+  if (!agreement.parting) return {"both", "no op differs"};
+  if (simgrid == Fidelity::port) {
     return {"fast",
             "port gives a member one volume on each of its ports, pair a flow to each peer, as "
             "NCCL does"};
@@ -104,7 +104,7 @@ Json to_json(const Prediction& prediction, Seconds iteration) {
   engines["op_end_p90_difference_fraction"] = agreement.p90;
   engines["op_end_largest_difference_fraction"] = agreement.worst;
   if (agreement.parting) engines["first_difference"] = parting_json(*agreement.parting);
-  const auto [trusted, why] = trust(prediction);
+  const auto [trusted, why] = trust(agreement, prediction.simgrid_fidelity);
   engines["trust"] = trusted;
   engines["trust_reason"] = why;
   return out;

@@ -93,6 +93,11 @@ void forget_assumed_network(Json& cluster) {
   if (note != notes->end()) notes->erase(note);
 }
 
+Request completed(Request request) {
+  read_scenario_file(request);
+  return request;
+}
+
 Json* descend(Json& at, const std::string& key) {
   if (at.is_object()) {
     const auto found = at.find(key);
@@ -251,9 +256,8 @@ void read_scenario_file(Request& request) {
   faults.throw_if_any();
 }
 
-Resolver::Resolver(Request request) : request_(std::move(request)) {
-  read_scenario_file(request_);
-  predictor_.emplace(request_.prediction);
+Resolver::Resolver(Request request)
+    : request_(completed(std::move(request))), predictor_(request_.prediction) {
   if (!request_.model.has_value()) {
     refuse("which model? Give --model NAME or a config.json; `zebroid list models`");
   }

@@ -68,7 +68,7 @@ class Resolver {
   Resolved resolve(const std::vector<std::pair<std::string, Json>>& changes) const;
   /// One per strategy asked for; all of them when none was named.
   const std::vector<PlanRequest>& plans() const { return plans_; }
-  const Predictor& predictor() const { return *predictor_; }
+  const Predictor& predictor() const { return predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool every_strategy() const { return every_strategy_; }
 
@@ -78,10 +78,10 @@ class Resolver {
   void read_plans();
 
   Request request_;
+  Predictor predictor_;
   Json base_;  ///< resolved form, without calibration
   Calibration calibration_;
   std::vector<PlanRequest> plans_;
-  std::optional<Predictor> predictor_;
   bool wants_largest_batch_ = false;
   bool every_strategy_ = false;
 };
