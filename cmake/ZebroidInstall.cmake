@@ -15,5 +15,7 @@ install(DIRECTORY configs/ DESTINATION ${CMAKE_INSTALL_DATADIR}/zebroid/configs)
 include(CMakePackageConfigHelpers)
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/zebroid-config-version.cmake
                                  COMPATIBILITY SameMinorVersion)
-install(FILES cmake/zebroid-config.cmake ${PROJECT_BINARY_DIR}/zebroid-config-version.cmake
+configure_file(cmake/zebroid-config.cmake.in zebroid-config.cmake @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/zebroid-config.cmake cmake/FindSimGrid.cmake
+              ${PROJECT_BINARY_DIR}/zebroid-config-version.cmake
         DESTINATION ${package_dir})
