@@ -50,6 +50,7 @@ class Platform {
   std::uint32_t out_side(GpuId from, GpuId to) const { return out_of_[at(from, to)]; }
   std::uint32_t in_side(GpuId from, GpuId to) const { return in_of_[at(from, to)]; }
   const Side& side(std::uint32_t s) const { return sides_[s]; }
+  std::size_t sides() const { return sides_.size(); }
 
  private:
   std::size_t at(GpuId from, GpuId to) const {
@@ -119,7 +120,8 @@ class SimGridEngine final : RuleEngine {
   SimGridEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options)
       : RuleEngine(schedule, load, options),
         by_port_(options.fidelity == Fidelity::port),
-        platform_(load.network(), gpus_of(schedule), sm_shares(load, schedule)) {}
+        platform_(load.network(), gpus_of(schedule), sm_shares(load, schedule)),
+        volumes_(platform_.sides()) {}
 
   Timeline run() {
     sg_compat::on_done([this](const sg4::Activity& activity) { done(activity); });
@@ -195,35 +197,40 @@ class SimGridEngine final : RuleEngine {
   /// and all that it exchanges bytes with.
   void add_volumes(std::uint32_t x, const std::vector<Message>& messages) {
     const auto& members = exchange(x).members;
-    std::vector<std::vector<std::uint32_t>> peers(members.size());
-    std::map<std::uint32_t, std::pair<std::uint32_t, double>> volumes;  // side -> member, bytes
+    const std::size_t n = members.size();
+    std::vector<char> are_peers(n * n, 0);
+    for (std::size_t m = 0; m < n; ++m) are_peers[m * n + m] = 1;
     for (const auto& [from, to, bytes] : messages) {
       const GpuId a = gpu_of(members[from].rank);
       const GpuId b = gpu_of(members[to].rank);
-      peers[from].push_back(to);
-      peers[to].push_back(from);
-      const auto add = [&volumes, bytes = bytes.value](std::uint32_t side, std::uint32_t member) {
-        auto& [owner, sum] = volumes[side];
-        owner = member;
-        sum += bytes;
-      };
-      add(platform_.out_side(a, b), from);
-      add(platform_.in_side(a, b), to);
+      are_peers[from * n + to] = are_peers[to * n + from] = 1;
+      add_to_volume(platform_.out_side(a, b), from, bytes);
+      add_to_volume(platform_.in_side(a, b), to, bytes);
     }
-    for (std::uint32_t m = 0; m < members.size(); ++m) {
-      peers[m].push_back(m);
-      std::sort(peers[m].begin(), peers[m].end());
-      peers[m].erase(std::unique(peers[m].begin(), peers[m].end()), peers[m].end());
-    }
-    for (const auto& [s, volume] : volumes) {
+    std::sort(used_sides_.begin(), used_sides_.end());
+    for (const std::uint32_t s : used_sides_) {
+      auto& [member, bytes] = volumes_[s];
       const Side& side = platform_.side(s);
-      if (side.ports.empty()) continue;
-      Task& task = new_part(x);
-      task.members = peers[volume.first];
-      sg4::Host* const from = side.is_out ? side.host : platform_.sink();
-      sg4::Host* const to = side.is_out ? platform_.sink() : side.host;
-      begun_.push_back({&task, from, to, volume.second});
+      if (!side.ports.empty()) {
+        Task& task = new_part(x);
+        task.members.clear();
+        for (std::uint32_t m = 0; m < n; ++m) {
+          if (are_peers[member * n + m] != 0) task.members.push_back(m);
+        }
+        sg4::Host* const from = side.is_out ? side.host : platform_.sink();
+        sg4::Host* const to = side.is_out ? platform_.sink() : side.host;
+        begun_.push_back({&task, from, to, bytes});
+      }
+      bytes = 0;
     }
+    used_sides_.clear();
+  }
+
+  void add_to_volume(std::uint32_t side, std::uint32_t member, Bytes bytes) {
+    auto& [owner, sum] = volumes_[side];
+    if (sum == 0) used_sides_.push_back(side);
+    owner = member;
+    sum += bytes.value;
   }
 
   Task& new_task() {
@@ -281,6 +288,12 @@ class SimGridEngine final : RuleEngine {
 
   bool by_port_;
   Platform platform_;
+  struct Volume {
+    std::uint32_t member = 0;
+    double bytes = 0;
+  };
+  std::vector<Volume> volumes_;            // [sides], of the exchange that begins
+  std::vector<std::uint32_t> used_sides_;  // by it
   std::deque<Task> tasks_;
   std::vector<Task*> free_;
   std::vector<Begun> begun_;
