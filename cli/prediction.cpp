@@ -70,6 +70,7 @@ Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
   SimulateOptions options{.verified = true, .poll = stop_if_interrupted};
   Prediction out;
   out.slowdowns = slowdowns_;
+  out.planned = plan.timeline.makespan();
   if (fast_ && !slowdowns_.empty()) plan.timeline = simulate(plan.schedule, load, options);
   if (!simgrid_) return out;
   options.engine = Engine::simgrid;
@@ -94,6 +95,7 @@ Json to_json(const Prediction& prediction, Seconds iteration) {
   for (const Slowdown& slowdown : prediction.slowdowns) {
     out["what_if"].push_back(name_of(slowdown));
   }
+  if (!prediction.slowdowns.empty()) out["iteration_without_what_if_s"] = prediction.planned.value;
   if (!prediction.agreement) return out;
   const Agreement& agreement = *prediction.agreement;
   Json& engines = out["engines"];

@@ -26,6 +26,7 @@ struct Prediction {
   Engine engine = Engine::fast;
   Fidelity fidelity = Fidelity::pair;
   std::vector<Slowdown> slowdowns;
+  Seconds planned;                     ///< iteration without them, by the fast engine
   std::optional<Agreement> agreement;  ///< of SimGrid with the fast engine, when both ran
   Fidelity simgrid_fidelity = Fidelity::pair;
   Seconds simgrid_iteration;

@@ -18,7 +18,8 @@ std::string_view rule_text(BatchRule rule) {
     case BatchRule::given:
       return "given";
     case BatchRule::tokens_per_gpu:
-      return "64Ki tokens per GPU, raised until every strategy's attention GPU count divides it";
+      return "64Ki tokens per GPU, raised until every attention GPU count divides it, to twice "
+             "that at most";
     case BatchRule::max:
       return "largest that fits every strategy";
   }

@@ -65,6 +65,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   Resolved resolved = resolver.resolve({});
   settle_batch(resolved, resolver.plans());
   Json results = Json::array();
+  std::vector<std::string> notes = resolved.scenario.cluster.notes;
   std::vector<std::string> left_out;
   Progress progress("strategies", resolver.plans().size(), output.quiet);
   for (std::size_t i = 0; i < resolver.plans().size(); ++i) {
@@ -78,6 +79,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
       left_out.push_back(fmt::format("{}: {}", strategy, error.what()));
     }
     if (best) {
+      notes.insert(notes.end(), best->notes.begin(), best->notes.end());
       const Prediction prediction = resolver.predictor().predict(*best, resolved.scenario);
       results.push_back(result_json(*best, prediction, resolved, plan_request));
       write_files(files, *best, resolved.scenario, strategy, results.size() == 1);
@@ -85,7 +87,6 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
     progress.update(i + 1, "");
   }
   if (results.empty()) throw Error(ErrorKind::input, fmt::format("{}", fmt::join(left_out, "\n")));
-  std::vector<std::string> notes = resolved.scenario.cluster.notes;
   for (const std::string& why : left_out) notes.push_back("without " + why);
   return finish(resolved, std::move(results), notes, output);
 }

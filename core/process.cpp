@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <new>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -43,6 +44,8 @@ std::string report_of(const std::function<std::string()>& work) {
     return std::string(1, '\0') + work();
   } catch (const Error& error) {
     return failure(error.kind(), error.what());
+  } catch (const std::bad_alloc&) {
+    return failure(ErrorKind::internal, "out of memory");
   } catch (const std::exception& error) {
     return failure(ErrorKind::internal, error.what());
   }

@@ -50,6 +50,14 @@ std::vector<std::uint32_t> offloaded(const Plan& plan) {
   return out;
 }
 
+/// Settings that need less memory than those of the scenario.
+std::string what_saves(const Scenario& scenario) {
+  std::string out = "a smaller --global-batch (max: the largest that fits)";
+  if (scenario.training.recompute != Recompute::layer) out += ", --recompute layer";
+  if (scenario.training.optimizer == Optimizer::adamw) out += ", --optimizer adamw-8bit";
+  return out;
+}
+
 /// Why the rank that lacks most memory does not fit; "" when all do.
 std::string lack(const Plan& plan, const Scenario& scenario) {
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
@@ -68,11 +76,13 @@ std::string lack(const Plan& plan, const Scenario& scenario) {
   const MemoryUse& use = plan.memory[worst];
   return fmt::format(
       "rank {} ({}, {}) lacks {:.0f} bytes: it needs {:.2f} GiB (weights {:.2f}, gradients {:.2f}, "
-      "optimizer {:.2f}, activations {:.2f}, receive buffers {:.2f}, runtime {:.2f}) of {:.2f} GiB",
+      "optimizer {:.2f}, activations {:.2f}, receive buffers {:.2f}, runtime {:.2f}) of {:.2f} "
+      "GiB; "
+      "try {}",
       worst, scenario.cluster.kinds[gpus[rank.gpu.value].kind].name, roles(plan.schedule)[worst],
       excess.value, use.total().value / gib, use.weights.value / gib, use.gradients.value / gib,
       use.optimizer.value / gib, use.activations.value / gib, use.receive_buffers.value / gib,
-      use.runtime.value / gib, capacity_of(scenario, gpus, rank).value / gib);
+      use.runtime.value / gib, capacity_of(scenario, gpus, rank).value / gib, what_saves(scenario));
 }
 
 std::string count_of(std::size_t n, std::string_view noun, std::string_view plural = "s") {
@@ -271,12 +281,11 @@ class ZebraPlanner {
     return out;
   }
 
+  /// Times of a pool are those of its slowest kind, which the others wait for.
   void set_times(GatherAndSqueeze& in, const ZebraShape& shape, const Candidate& even) const {
     const std::vector<Gpu> gpus = gpus_of(scenario_.cluster);
     const std::vector<CostModel> costs = cost_models(scenario_);
     const ZebraGroup& group = shape.groups.front();
-    const CostModel& attention = costs[gpus[group.attention.front().value].kind];
-    const CostModel& experts = costs[gpus[group.experts.front().value].kind];
     std::uint64_t sequences = 0;  // of one microbatch in the group
     for (const Rank& rank : even.schedule.ranks) {
       if (rank.replica == 0) sequences += sequences_in(rank.sequences, 0, shape.microbatches);
@@ -284,17 +293,29 @@ class ZebraPlanner {
     const double tokens = static_cast<double>(sequences) * scenario_.training.sequence_length;
     const double rows = tokens * scenario_.model.top_k / in.expert_gpus;
     const double held = static_cast<double>(in.experts) / in.expert_gpus;
-    in.experts_on_expert_gpu = experts.expert(Direction::forward, rows, held).total();
-    in.experts_on_attention_gpu = attention.expert(Direction::forward, rows, held).total();
+    for (const GpuId gpu : group.experts) {
+      in.experts_on_expert_gpu =
+          std::max(in.experts_on_expert_gpu,
+                   costs[gpus[gpu.value].kind].expert(Direction::forward, rows, held).total());
+    }
+    for (const GpuId gpu : group.attention) {
+      const CostModel& cost = costs[gpus[gpu.value].kind];
+      in.experts_on_attention_gpu = std::max(in.experts_on_attention_gpu,
+                                             cost.expert(Direction::forward, rows, held).total());
+      in.attention = std::max(
+          in.attention, mean_attention(cost, static_cast<double>(sequences) / in.attention_gpus));
+    }
+  }
+
+  /// Forward, per layer with experts.
+  Seconds mean_attention(const CostModel& cost, double sequences) const {
+    Seconds sum;
     for (std::uint32_t l = 0; l < scenario_.model.layers.size(); ++l) {
       if (!scenario_.model.layers[l].has_experts) continue;
-      in.attention +=
-          attention
-              .attention(l, Direction::forward, static_cast<double>(sequences) / in.attention_gpus,
-                         scenario_.training.sequence_length)
-              .total() /
-          in.layers;
+      sum += cost.attention(l, Direction::forward, sequences, scenario_.training.sequence_length)
+                 .total();
     }
+    return sum / scenario_.model.moe_layers();
   }
 
   /// How many experts have to leave an expert GPU for it to fit, and how many may before the
@@ -383,6 +404,21 @@ void plan_expert_parallel(const Scenario& scenario, const PlanRequest& request, 
   }
 }
 
+/// Why no experts moved though they were asked to; "" when they could.
+std::string why_none_move(const Schedule& schedule) {
+  std::size_t attention = 0;
+  std::size_t experts = 0;
+  const std::vector<std::string> rank_roles = roles(schedule);
+  for (std::size_t r = 0; r < schedule.ranks.size(); ++r) {
+    if (schedule.ranks[r].replica == 0) ++(rank_roles[r] == "attention" ? attention : experts);
+  }
+  if (attention % experts == 0 || experts % attention == 0) return "";
+  return fmt::format(
+      "zebra: all experts stay on expert GPUs, since gather-and-squeeze moves them only where one "
+      "of {} and {} divides the other",
+      count_of(attention, "attention GPU"), count_of(experts, "expert GPU"));
+}
+
 }  // namespace
 
 const std::vector<std::string>& strategy_names() {
@@ -416,7 +452,11 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
       plan_expert_parallel(scenario, request, trials);
       break;
   }
-  return trials.finish();
+  Plan out = trials.finish();
+  if (request.strategy == Strategy::zebra && request.assignment != ExpertAssignment::even) {
+    if (std::string why = why_none_move(out.schedule); !why.empty()) out.notes.push_back(why);
+  }
+  return out;
 }
 
 }  // namespace zebroid

@@ -116,7 +116,8 @@ std::uint64_t default_global_batch(const Scenario& scenario) {
       g * std::max<std::uint64_t>(1, tokens_per_gpu / scenario.training.sequence_length);
   std::uint64_t unit = g;  // the batches that qualify are the multiples of this
   for (const std::uint64_t count : owners) unit = std::lcm(unit, count);
-  return (least + unit - 1) / unit * unit;
+  const std::uint64_t raised = (least + unit - 1) / unit * unit;
+  return raised <= 2 * least ? raised : least;
 }
 
 }  // namespace zebroid

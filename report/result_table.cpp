@@ -226,7 +226,14 @@ class ResultText {
     const Json& slow = at(result, {"what_if"});
     if (!slow.is_array()) return "";
     for (const Json& name : slow) names += (names.empty() ? "" : ", ") + name.get<std::string>();
-    return wrapped("  what if " + names + ", planned without", "    ");
+    std::string out = "  what if " + names;
+    const auto without = number(result, {"iteration_without_what_if_s"});
+    const auto with = number(result, {"iteration_s"});
+    if (without && with && *without > 0) {
+      out += fmt::format(": {} without, {:.2f}x as long with it", seconds_cell(without),
+                         *with / *without);
+    }
+    return wrapped(out, "    ");
   }
 
   /// Which engine it was when not the usual one, and how far two of them are apart.
@@ -244,7 +251,8 @@ class ResultText {
     const Json& first = at(both, {"first_difference"});
     if (!first.is_object()) return wrapped(out + "they agree op by op", "    ");
     const auto percent = [&](const char* key) {
-      return format_percent(std::abs(number(both, {key}).value_or(0)));
+      constexpr double hundred = 100;
+      return fmt::format("{:.2g} %", hundred * std::abs(number(both, {key}).value_or(0)));
     };
     out += fmt::format(
         "iterations differ by {}, ends of ops by up to {}; they part first at {} of rank {} ({}, "

@@ -26,14 +26,15 @@ Slowdown parse_slowdown(const std::string& text) {
   const auto refuse = [&]() -> Slowdown {
     throw Error(ErrorKind::input,
                 fmt::format("--slow: expected rank=NUMBER:FACTOR or port=NAME:FACTOR with FACTOR "
-                            "above 0 and at most 1, as rank=3:0.8, got '{}'",
+                            "from 0.001 to 1, as rank=3:0.8, got '{}'",
                             text));
   };
   if (equals == std::string::npos || colon == std::string::npos || colon < equals) return refuse();
   const std::string what = text.substr(0, equals);
   const std::string name = text.substr(equals + 1, colon - equals - 1);
   const auto factor = parsed<double>(std::string_view(text).substr(colon + 1));
-  if (!factor || !(*factor > 0) || *factor > 1) return refuse();
+  constexpr double least = 0.001;
+  if (!factor || !(*factor >= least) || *factor > 1) return refuse();
   if (what == "port" && !name.empty()) return {std::nullopt, name, *factor};
   const auto rank = parsed<std::uint32_t>(name);
   if (what != "rank" || !rank) return refuse();

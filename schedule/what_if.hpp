@@ -8,8 +8,8 @@
 
 namespace zebroid {
 
-/// A rank that computes, or a port that carries bytes, at `factor` times its rate; factor in (0,
-/// 1].
+/// A rank that computes, or a port that carries bytes, at `factor` times its rate; factor from
+/// 0.001 to 1.
 struct Slowdown {
   std::optional<RankId> rank;
   std::string port;  ///< when there is no rank

@@ -29,20 +29,22 @@ class Investigation {
   void explain(Parting& parting, std::uint32_t op) const {
     const std::uint32_t x = exchanges_.of[parting.rank.value][op];
     if (x == Exchanges::none) return;
-    const auto port = slowest_port(exchanges_.all[x], parting.rank);
-    if (!port) return;
-    parting.port = load_.network().ports()[port->value].name;
+    const PortId port = slowest_port(exchanges_.all[x], parting.rank);
+    if (port == no_port) return;
+    parting.port = load_.network().ports()[port.value].name;
     const OpTimes& when = reference_.ranks[parting.rank.value][op];
     constexpr std::size_t most = 3;
     for (std::uint32_t y = 0; y < exchanges_.all.size() && parting.shared_with.size() < most; ++y) {
       if (y == x || !overlaps(exchanges_.all[y], when)) continue;
-      if (ports_of(exchanges_.all[y], std::nullopt).contains(*port)) {
+      if (ports_of(exchanges_.all[y], std::nullopt).contains(port)) {
         parting.shared_with.push_back(name_of(exchanges_.all[y].op));
       }
     }
   }
 
  private:
+  static constexpr PortId no_port{UINT32_MAX};
+
   /// Bytes on each port of an exchange's messages; only ports that `rank`'s messages cross, if any.
   std::map<PortId, double> ports_of(const Exchange& exchange, std::optional<RankId> rank) const {
     std::map<PortId, double> bytes_on;
@@ -63,8 +65,8 @@ class Investigation {
     return bytes_on;
   }
 
-  std::optional<PortId> slowest_port(const Exchange& exchange, RankId rank) const {
-    std::optional<PortId> slowest;
+  PortId slowest_port(const Exchange& exchange, RankId rank) const {
+    PortId slowest = no_port;
     double longest = 0;
     for (const auto& [port, bytes] : ports_of(exchange, rank)) {
       const double seconds = bytes / load_.network().ports()[port.value].bandwidth.value;
