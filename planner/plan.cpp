@@ -412,6 +412,7 @@ std::string why_none_move(const Schedule& schedule) {
   for (std::size_t r = 0; r < schedule.ranks.size(); ++r) {
     if (schedule.ranks[r].replica == 0) ++(rank_roles[r] == "attention" ? attention : experts);
   }
+  if (attention == 0 || experts == 0) return "";
   if (attention % experts == 0 || experts % attention == 0) return "";
   return fmt::format(
       "zebra: all experts stay on expert GPUs, since gather-and-squeeze moves them only where one "
@@ -454,7 +455,8 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
   }
   Plan out = trials.finish();
   if (request.strategy == Strategy::zebra && request.assignment != ExpertAssignment::even) {
-    if (std::string why = why_none_move(out.schedule); !why.empty()) out.notes.push_back(why);
+    const std::string why = why_none_move(out.schedule);
+    if (!why.empty()) out.notes.push_back(why);
   }
   return out;
 }

@@ -64,8 +64,8 @@ void judge(Plan& plan, const Scenario& scenario);
 
 /// The default global batch: 64Ki tokens per GPU, that is g * max(1, floor(64Ki / sequence length))
 /// sequences for g GPUs, raised by g until every attention GPU count that a strategy may choose on
-/// this cluster divides it; not raised where that would more than double it, as with many GPU kinds:
-/// shares are then uneven.
+/// this cluster divides it; not raised where that would more than double it, as with many GPU
+/// kinds: shares are then uneven.
 std::uint64_t default_global_batch(const Scenario& scenario);
 
 /// Kinds of the cluster that have GPUs, by how much faster they run attention than experts,

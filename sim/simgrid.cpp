@@ -306,7 +306,7 @@ void make_engine() {
   static std::string name = "zebroid";  // arguments of its own: it takes some away
   static std::array<char*, 2> arguments = {name.data(), nullptr};
   int count = 1;
-  static sg4::Engine engine(&count, arguments.data());
+  static const sg4::Engine engine(&count, arguments.data());
   sg_compat::set_model();
 }
 
