@@ -4,20 +4,12 @@
 
 #include <algorithm>
 
+#include "cli/request.hpp"
 #include "cli/terminal.hpp"
 #include "core/error.hpp"
 
 namespace zebroid {
 namespace {
-
-std::size_t choice(const std::string& flag, const std::string& value,
-                   const std::vector<std::string>& known) {
-  const auto found = std::find(known.begin(), known.end(), value);
-  if (found == known.end()) {
-    throw Error(ErrorKind::input, flag + ": " + unknown_name("value", value, known));
-  }
-  return static_cast<std::size_t>(found - known.begin());
-}
 
 const std::string& name_of(Fidelity fidelity) {
   return fidelity_names()[static_cast<std::size_t>(fidelity)];
@@ -28,8 +20,8 @@ std::pair<std::string, std::string> trust(const Agreement& agreement, Fidelity s
   if (!agreement.parting) return {"both", "no op differs"};
   if (simgrid == Fidelity::port) {
     return {"fast",
-            "port gives a member one volume on each of its ports, pair a flow to each peer, as "
-            "NCCL does"};
+            "port drains one volume on each of a member's ports, which approximates pair's flow to "
+            "each peer"};
   }
   return {"neither", "both share ports flow by flow and should agree; please report it"};
 }
@@ -51,17 +43,22 @@ Predictor::Predictor(const PredictionRequest& request) {
   std::vector<std::string> engines = engine_names();
   engines.emplace_back("both");
   const std::string engine = request.engine.value_or("fast");
-  choice("--engine", engine, engines);
+  parse_choice("--engine", engine, engines);
   fast_ = engine != "simgrid";
   simgrid_ = engine != "fast";
   if (simgrid_) require_engine(Engine::simgrid);
   if (request.fidelity) {
-    fidelity_ = static_cast<Fidelity>(choice("--fidelity", *request.fidelity, fidelity_names()));
+    fidelity_ =
+        static_cast<Fidelity>(parse_choice("--fidelity", *request.fidelity, fidelity_names()));
   }
   if (fidelity_ == Fidelity::port && !simgrid_) {
     throw Error(ErrorKind::input, "--fidelity: port needs --engine simgrid or both");
   }
   for (const std::string& text : request.slow) slowdowns_.push_back(parse_slowdown(text));
+}
+
+void Predictor::name_slowdowns(Timeline& timeline) const {
+  for (const Slowdown& slowdown : slowdowns_) timeline.origin += ", " + name_of(slowdown);
 }
 
 Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
@@ -72,7 +69,10 @@ Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
   out.slowdowns = slowdowns_;
   out.planned = plan.timeline.makespan();
   if (fast_ && !slowdowns_.empty()) plan.timeline = simulate(plan.schedule, load, options);
-  if (!simgrid_) return out;
+  if (!simgrid_) {
+    name_slowdowns(plan.timeline);
+    return out;
+  }
   options.engine = Engine::simgrid;
   options.fidelity = fidelity_;
   out.simgrid_fidelity = fidelity_of(options, plan.schedule);
@@ -85,6 +85,7 @@ Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
     out.fidelity = out.simgrid_fidelity;
     plan.timeline = std::move(grid);
   }
+  name_slowdowns(plan.timeline);
   return out;
 }
 

@@ -43,6 +43,9 @@ class Predictor {
   Prediction predict(Plan& plan, const Scenario& scenario) const;
 
  private:
+  /// Pictures and files of a timeline say what was slow.
+  void name_slowdowns(Timeline& timeline) const;
+
   bool fast_ = true;
   bool simgrid_ = false;
   Fidelity fidelity_ = Fidelity::automatic;

@@ -29,14 +29,6 @@ std::optional<std::uint32_t> parse_tuned(const std::string& name,
   return static_cast<std::uint32_t>(parse_count(name, *text, 1, most));
 }
 
-/// The position of `value` among the values that an option takes.
-std::size_t parse_choice(const std::string& name, const std::string& value,
-                         const std::vector<std::string>& known) {
-  const auto found = std::find(known.begin(), known.end(), value);
-  if (found == known.end()) refuse(name + ": " + unknown_name("value", value, known));
-  return static_cast<std::size_t>(found - known.begin());
-}
-
 /// What `read` returns; its Error(input) gets `name` in front.
 template <class Read>
 auto naming(const std::string& name, Read read) {
@@ -126,6 +118,13 @@ std::uint64_t parse_count(const std::string& name, const std::string& text, std:
   const bool whole = end == text.data() + text.size() && !text.empty();
   if (whole && failure == std::errc() && number >= low && number <= high) return number;
   refuse(fmt::format("{}: expected a whole number from {} to {}, got '{}'", name, low, high, text));
+}
+
+std::size_t parse_choice(const std::string& name, const std::string& value,
+                         const std::vector<std::string>& known) {
+  const auto found = std::find(known.begin(), known.end(), value);
+  if (found == known.end()) refuse(name + ": " + unknown_name("value", value, known));
+  return static_cast<std::size_t>(found - known.begin());
 }
 
 std::vector<std::string> builtin_names(const std::string& folder) {

@@ -100,6 +100,11 @@ void set_field(Json& scenario, const std::string& path, const Json& value);
 std::uint64_t parse_count(const std::string& name, const std::string& text, std::uint64_t low,
                           std::uint64_t high);
 
+/// The position of `value` among the values that an option takes. Throws Error(input) beginning
+/// with `name`.
+std::size_t parse_choice(const std::string& name, const std::string& value,
+                         const std::vector<std::string>& known);
+
 /// A built-in model's name, a config.json or a folder with one. Throws Error(input), offering the
 /// nearest name.
 JsonDocument find_model_config(const std::string& name_or_path);

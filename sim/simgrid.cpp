@@ -28,7 +28,8 @@ struct Side {
 /// its paths, since what a host of a star sends, or receives, always crosses the same links.
 class Platform {
  public:
-  Platform(const Network& network, const std::vector<GpuId>& gpu_of, std::vector<double> sm_shares)
+  Platform(const Network& network, const std::vector<GpuId>& gpu_of,
+           const std::vector<double>& sm_shares)
       : network_(network), zone_(sg_compat::add_star(*sg4::Engine::get_instance())) {
     for (const Port& port : network.ports()) {
       links_.push_back(sg_compat::add_link(*zone_, port.name, port.bandwidth.value));

@@ -77,6 +77,9 @@ TEST(WhatIfs, ApplyToScheduleFilesToo) {
   EXPECT_EQ(zebroid("simulate --strategy zebra --schedule s.json " + small).exit_code, 0);
   const Json slow =
       parse_json(zebroid("simulate s.json --json --slow rank=0:0.5").out, "result").root;
+  EXPECT_EQ(zebroid("simulate s.json --timeline t.json --slow rank=0:0.5").exit_code, 0);
+  EXPECT_EQ(parse_json(folder.read("t.json"), "t.json").root["origin"],
+            "simulated by fast (pair), rank=0:0.5");
   EXPECT_EQ(slow["results"][0]["iteration_s"], result_of("--slow rank=0:0.5")["iteration_s"]);
 }
 
