@@ -77,7 +77,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--engine", request.prediction.engine, "fast, simgrid or both [fast]");
   command.add_option("--fidelity", request.prediction.fidelity,
-                     "auto, pair or port: how exchanges become flows [auto]");
+                     "auto, pair, profile or port: how exchanges become flows [auto]");
   command
       .add_option(
           "--slow", request.prediction.slow,

@@ -16,8 +16,14 @@ const std::string& name_of(Fidelity fidelity) {
 }
 
 /// Which engine to believe, and why.
-std::pair<std::string, std::string> trust(const Agreement& agreement, Fidelity simgrid) {
+std::pair<std::string, std::string> trust(const Agreement& agreement, Fidelity fast,
+                                          Fidelity simgrid) {
   if (!agreement.parting) return {"both", "no op differs"};
+  if (fast == Fidelity::profile) {
+    return {simgrid == Fidelity::pair ? "simgrid" : "neither",
+            "profile gives exchanges that share ports one rate each, which approximates pair's flow "
+            "to each peer"};
+  }
   if (simgrid == Fidelity::port) {
     return {"fast",
             "port drains one volume on each of a member's ports, which approximates pair's flow to "
@@ -54,6 +60,9 @@ Predictor::Predictor(const PredictionRequest& request) {
   if (fidelity_ == Fidelity::port && !simgrid_) {
     throw Error(ErrorKind::input, "--fidelity: port needs --engine simgrid or both");
   }
+  if (fidelity_ == Fidelity::profile && !fast_) {
+    throw Error(ErrorKind::input, "--fidelity: profile needs --engine fast or both");
+  }
   for (const std::string& text : request.slow) slowdowns_.push_back(parse_slowdown(text));
 }
 
@@ -64,18 +73,21 @@ void Predictor::name_slowdowns(Timeline& timeline) const {
 Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
   const PredictedLoad planned(plan.schedule, scenario);
   const WhatIf load(planned, plan.schedule, slowdowns_);
-  SimulateOptions options{.verified = true, .poll = stop_if_interrupted};
+  SimulateOptions options{
+      .verified = true, .fidelity = fast_fidelity(), .poll = stop_if_interrupted};
   Prediction out;
   out.slowdowns = slowdowns_;
   out.planned = plan.timeline.makespan();
   if (fast_ && !slowdowns_.empty()) plan.timeline = simulate(plan.schedule, load, options);
+  out.fidelity = zebroid::fast_fidelity(plan.timeline);
+  out.overlap_fraction = plan.timeline.overlap_fraction;
   if (!simgrid_) {
     name_slowdowns(plan.timeline);
     return out;
   }
   options.engine = Engine::simgrid;
-  options.fidelity = fidelity_;
-  out.simgrid_fidelity = fidelity_of(options, plan.schedule);
+  options.fidelity = out.simgrid_fidelity = simgrid_fidelity(
+      fidelity_ == Fidelity::profile ? Fidelity::automatic : fidelity_, plan.schedule);
   Timeline grid = simulate(plan.schedule, load, options);
   out.simgrid_iteration = grid.makespan();
   if (fast_) {
@@ -83,6 +95,7 @@ Prediction Predictor::predict(Plan& plan, const Scenario& scenario) const {
   } else {
     out.engine = Engine::simgrid;
     out.fidelity = out.simgrid_fidelity;
+    out.overlap_fraction.reset();
     plan.timeline = std::move(grid);
   }
   name_slowdowns(plan.timeline);
@@ -93,6 +106,9 @@ Json to_json(const Prediction& prediction, Seconds iteration) {
   Json out;
   out["engine"] = engine_names()[static_cast<std::size_t>(prediction.engine)];
   out["fidelity"] = name_of(prediction.fidelity);
+  if (prediction.overlap_fraction) {
+    out["overlapped_communication_fraction"] = *prediction.overlap_fraction;
+  }
   for (const Slowdown& slowdown : prediction.slowdowns) {
     out["what_if"].push_back(name_of(slowdown));
   }
@@ -100,14 +116,14 @@ Json to_json(const Prediction& prediction, Seconds iteration) {
   if (!prediction.agreement) return out;
   const Agreement& agreement = *prediction.agreement;
   Json& engines = out["engines"];
-  engines["fast"] = {{"fidelity", "pair"}, {"iteration_s", iteration.value}};
+  engines["fast"] = {{"fidelity", name_of(prediction.fidelity)}, {"iteration_s", iteration.value}};
   engines["simgrid"] = {{"fidelity", name_of(prediction.simgrid_fidelity)},
                         {"iteration_s", prediction.simgrid_iteration.value}};
   engines["iteration_difference_fraction"] = agreement.makespan;
   engines["op_end_p90_difference_fraction"] = agreement.p90;
   engines["op_end_largest_difference_fraction"] = agreement.worst;
   if (agreement.parting) engines["first_difference"] = parting_json(*agreement.parting);
-  const auto [trusted, why] = trust(agreement, prediction.simgrid_fidelity);
+  const auto [trusted, why] = trust(agreement, prediction.fidelity, prediction.simgrid_fidelity);
   engines["trust"] = trusted;
   engines["trust_reason"] = why;
   return out;

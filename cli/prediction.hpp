@@ -25,6 +25,7 @@ struct PredictionRequest {
 struct Prediction {
   Engine engine = Engine::fast;
   Fidelity fidelity = Fidelity::pair;
+  std::optional<double> overlap_fraction;  ///< of the timeline, where it is approximate
   std::vector<Slowdown> slowdowns;
   Seconds planned;                     ///< iteration without them, by the fast engine
   std::optional<Agreement> agreement;  ///< of SimGrid with the fast engine, when both ran
@@ -41,6 +42,10 @@ class Predictor {
   /// Replaces the timeline of a plan, made by the fast engine without slowdowns, where something
   /// else was asked for. Throws Error(input) for a slow rank or port that the plan has not.
   Prediction predict(Plan& plan, const Scenario& scenario) const;
+  /// With which the fast engine plans and predicts.
+  Fidelity fast_fidelity() const {
+    return fidelity_ == Fidelity::port ? Fidelity::automatic : fidelity_;
+  }
 
  private:
   /// Pictures and files of a timeline say what was slow.

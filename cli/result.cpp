@@ -120,16 +120,19 @@ std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, con
 
 }  // namespace
 
-Scorer make_scorer() {
-  return [](const Schedule& schedule, const Load& load, bool launch_rule) {
+Scorer make_scorer(Fidelity fidelity) {
+  return [fidelity](const Schedule& schedule, const Load& load, bool launch_rule) {
     return simulate(schedule, load,
-                    {.launch_rule = launch_rule, .verified = true, .poll = stop_if_interrupted});
+                    {.launch_rule = launch_rule,
+                     .verified = true,
+                     .fidelity = fidelity,
+                     .poll = stop_if_interrupted});
   };
 }
 
-void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans) {
+void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans,
+                  const Scorer& score) {
   if (resolved.batch_rule != BatchRule::max) return;
-  const Scorer score = make_scorer();
   Scenario& scenario = resolved.scenario;
   std::uint64_t& batch = scenario.training.global_batch_sequences;
   // Multiples of what the default rule would take for one sequence per GPU.

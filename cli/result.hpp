@@ -8,12 +8,12 @@
 
 namespace zebroid {
 
-/// Simulates for the planner and lets Ctrl-C through.
-Scorer make_scorer();
+/// The fast engine for the planner; lets Ctrl-C through.
+Scorer make_scorer(Fidelity fidelity);
 
 /// With BatchRule::max, sets the largest global batch whose plans all fit; throws Error(infeasible)
 /// when none does.
-void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans);
+void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, const Scorer& score);
 
 /// One entry of "results" (docs/formats/result.md).
 Json result_json(const Plan& plan, const Prediction& prediction, const Resolved& resolved,

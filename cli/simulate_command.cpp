@@ -62,8 +62,9 @@ int finish(const Resolved& resolved, Json results, const std::vector<std::string
 
 int simulate_command(const Request& request, const OutputFiles& files, const Output& output) {
   const Resolver resolver(request);
+  const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
   Resolved resolved = resolver.resolve({});
-  settle_batch(resolved, resolver.plans());
+  settle_batch(resolved, resolver.plans(), score);
   Json results = Json::array();
   std::vector<std::string> notes = resolved.scenario.cluster.notes;
   std::vector<std::string> left_out;
@@ -73,7 +74,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
     const std::string& strategy = name_of(plan_request.strategy);
     std::optional<Plan> best;
     try {
-      best = plan(resolved.scenario, plan_request, make_scorer());
+      best = plan(resolved.scenario, plan_request, score);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::input || !resolver.every_strategy()) throw;
       left_out.push_back(fmt::format("{}: {}", strategy, error.what()));
@@ -98,7 +99,7 @@ int simulate_file_command(const std::string& path, const PredictionRequest& pred
   refuse_faults(file.schedule, path);
   const PredictedLoad load(file.schedule, file.scenario);
   Plan plan;
-  plan.timeline = simulate(file.schedule, load, {.launch_rule = true, .verified = true});
+  plan.timeline = make_scorer(predictor.fast_fidelity())(file.schedule, load, true);
   plan.memory = peak_memory(file.schedule, file.scenario, load);
   plan.schedule = std::move(file.schedule);
   judge(plan, file.scenario);

@@ -109,11 +109,12 @@ Json run_point(const Resolver& resolver, const Point& point) {
     results.push_back(no_result(request, error.what()));
   };
   try {
+    const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
     Resolved resolved = resolver.resolve(point);
-    settle_batch(resolved, resolver.plans());
+    settle_batch(resolved, resolver.plans(), score);
     for (const PlanRequest& request : resolver.plans()) {
       try {
-        Plan best = plan(resolved.scenario, request, make_scorer());
+        Plan best = plan(resolved.scenario, request, score);
         const Prediction prediction = resolver.predictor().predict(best, resolved.scenario);
         results.push_back(result_json(best, prediction, resolved, request));
       } catch (const Error& error) {

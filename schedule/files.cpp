@@ -210,6 +210,9 @@ Json to_json(const Timeline& timeline, const Schedule& schedule, const Scenario&
   out["schema"] = "zebroid.timeline/1";
   out["origin"] = timeline.origin;
   out["iteration_s"] = timeline.makespan().value;
+  if (timeline.overlap_fraction) {
+    out["overlapped_communication_fraction"] = *timeline.overlap_fraction;
+  }
   Json& ranks = out["ranks"] = Json::array();
   for (std::size_t r = 0; r < schedule.ranks.size(); ++r) {
     const Gpu& gpu = gpus[schedule.ranks[r].gpu.value];
@@ -237,13 +240,17 @@ TimelineFile read_timeline(const JsonDocument& document) {
   constexpr double longest_s = 1e12;
   Faults faults;
   const JsonView root(document, faults);
-  root.only_keys({"schema", "origin", "iteration_s", "ranks", "schedule"});
+  root.only_keys({"schema", "origin", "iteration_s", "overlapped_communication_fraction", "ranks",
+                  "schedule"});
   root.at("schema").name_of("schema", {"zebroid.timeline/1"});
   TimelineFile out;
   out.schedule = read_schedule_view(root.at("schedule"), document.name);
   refuse_faults(out.schedule.schedule, document.name);
   out.timeline.origin = root.at("origin").text();
   root.at("iteration_s").number(0, longest_s);
+  if (const auto overlap = root.find("overlapped_communication_fraction")) {
+    out.timeline.overlap_fraction = overlap->number(0, 1);
+  }
   const std::vector<JsonView> ranks = root.at("ranks").elements();
   const Schedule& schedule = out.schedule.schedule;
   if (ranks.size() != schedule.ranks.size()) {

@@ -1,11 +1,23 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "core/id.hpp"
 #include "core/units.hpp"
 #include "models/cluster.hpp"
 #include "schedule/schedule.hpp"
 
 namespace zebroid {
+
+/// Bytes, more than 0, from one member of a group to another, by their places in it.
+struct Message {
+  std::uint32_t from = 0;
+  std::uint32_t to = 0;
+  Bytes bytes;
+
+  friend bool operator==(const Message&, const Message&) = default;
+};
 
 /// What the ops of one schedule cost: all that an engine knows beside the schedule. A prediction
 /// makes it from costs and routing (schedule/predicted_load.hpp), a replay from a timeline. Answers
@@ -29,6 +41,20 @@ class Load {
   virtual double rows(RankId rank, const Op& op) const = 0;
   /// Share of a rank's compute rate that its launched and unfinished exchanges take, in [0, 1).
   virtual double sm_share(RankId rank) const = 0;
+
+  // What is alike, so that engines ask once. A load that cannot tell keeps these as they are.
+
+  /// The first rank whose seconds(), rows() and sm_share() are those of `rank` for every op that
+  /// both may run.
+  virtual RankId like(RankId rank) const { return rank; }
+  /// The first op, by layer, microbatch and chunk, that costs what `op` does: on each rank equal
+  /// seconds() and rows(), in each group equal bytes() and latency().
+  virtual Op like(const Op& op) const { return op; }
+  /// The messages of an exchange over the members of `group`, by sender, then receiver. O(members^2)
+  /// unless a load knows better.
+  virtual std::vector<Message> messages(GroupId group, const std::vector<RankId>& members,
+                                        const Op& op) const;
+
   /// Ports and paths between the GPUs that the ranks of the schedule name.
   virtual const Network& network() const = 0;
 };

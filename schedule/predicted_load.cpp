@@ -42,6 +42,9 @@ PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
   for (const Rank& rank : schedule.ranks) kind_.push_back(gpus[rank.gpu.value].kind);
   place_experts();
   find_attention();
+  find_like_layers();
+  find_like_microbatches();
+  find_like_ranks();
 }
 
 void PredictedLoad::place_experts() {
@@ -86,6 +89,140 @@ void PredictedLoad::find_attention() {
           static_cast<std::uint32_t>(schedule_.groups[schedule_.group_of({r}, op).value].size());
     }
   }
+}
+
+/// Whether the ops of two layers cost the same, microbatch by microbatch. The first layer has the
+/// embedding, the last one the head.
+bool PredictedLoad::alike(std::uint32_t layer, std::uint32_t other) const {
+  const auto at_end = [&](std::uint32_t l) { return l == 0 || l + 1U == schedule_.layers; };
+  if (at_end(layer) || at_end(other)) return layer == other;
+  if (scenario_.model.layers[layer] != scenario_.model.layers[other]) return false;
+  if (scenario_.shares[layer] != scenario_.shares[other]) return false;
+  for (std::size_t v = 0; v < schedule_.replicas.size(); ++v) {
+    const auto& experts = schedule_.replicas[v].expert_on;
+    const auto& attention = attention_on_[v];
+    if (experts[layer] != experts[other] || attention[layer] != attention[other] ||
+        attention[layer - 1] != attention[other - 1]) {  // where a stage comes from
+      return false;
+    }
+  }
+  return true;
+}
+
+void PredictedLoad::find_like_layers() {
+  std::vector<std::uint16_t> firsts;
+  for (std::uint16_t l = 0; l < schedule_.layers; ++l) {
+    const auto first = std::find_if(firsts.begin(), firsts.end(),
+                                    [&](std::uint16_t other) { return alike(l, other); });
+    layer_like_.push_back(first == firsts.end() ? l : *first);
+    if (first == firsts.end()) firsts.push_back(l);
+  }
+}
+
+void PredictedLoad::find_like_microbatches() {
+  std::vector<std::uint32_t> shares;  // sequences of a rank, each once
+  for (const Rank& rank : schedule_.ranks) shares.push_back(rank.sequences);
+  std::sort(shares.begin(), shares.end());
+  shares.erase(std::unique(shares.begin(), shares.end()), shares.end());
+  const std::uint32_t microbatches = schedule_.microbatches;
+  const std::uint32_t chunks = schedule_.chunks;
+  bool equal_chunks = true;
+  std::vector<std::uint16_t> firsts;
+  for (std::uint16_t j = 0; j < microbatches; ++j) {
+    const auto same_as = [&](std::uint16_t other) {
+      return std::all_of(shares.begin(), shares.end(), [&](std::uint32_t sequences) {
+        return sequences_in(sequences, j, microbatches) ==
+               sequences_in(sequences, other, microbatches);
+      });
+    };
+    const auto first = std::find_if(firsts.begin(), firsts.end(), same_as);
+    microbatch_like_.push_back(first == firsts.end() ? j : *first);
+    if (first != firsts.end()) continue;
+    firsts.push_back(j);
+    for (const std::uint32_t sequences : shares) {
+      const std::uint64_t tokens = std::uint64_t{sequences_in(sequences, j, microbatches)} *
+                                   scenario_.training.sequence_length;
+      if (tokens % chunks != 0) equal_chunks = false;
+    }
+  }
+  for (std::uint16_t c = 0; c < chunks; ++c) chunk_like_.push_back(equal_chunks ? 0 : c);
+}
+
+/// Whether two ranks that run one program take equal times and compute equal rows.
+bool PredictedLoad::alike(RankId rank, RankId other) const {
+  const std::uint32_t a = rank.value;
+  const std::uint32_t b = other.value;
+  const auto same_held = [](const Held& x, const Held& y) {
+    return x.share == y.share && x.experts_with_rows == y.experts_with_rows;
+  };
+  return kind_[a] == kind_[b] && schedule_.ranks[a].sequences == schedule_.ranks[b].sequences &&
+         source_like_[schedule_.ranks[a].replica] == source_like_[schedule_.ranks[b].replica] &&
+         optimizer_parameters(rank) == optimizer_parameters(other) &&
+         std::equal(held_[a].begin(), held_[a].end(), held_[b].begin(), same_held);
+}
+
+void PredictedLoad::find_like_ranks() {
+  std::vector<std::vector<std::uint32_t>> sources;  // [replicas] sequences, layer by layer
+  for (std::uint32_t v = 0; v < attention_on_.size(); ++v) {
+    auto& own = sources.emplace_back();
+    for (std::uint32_t l = 0; l < attention_on_[v].size(); ++l) {
+      if (l > 0 && attention_on_[v][l] == attention_on_[v][l - 1]) continue;
+      own.push_back(l);
+      for (const RankId rank : attention_on_[v][l]) {
+        own.push_back(schedule_.ranks[rank.value].sequences);
+      }
+    }
+    source_like_.push_back(static_cast<std::uint32_t>(
+        std::find(sources.begin(), sources.end(), own) - sources.begin()));
+  }
+  std::vector<RankId> firsts;
+  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+    const auto first = std::find_if(firsts.begin(), firsts.end(),
+                                    [&](RankId other) { return alike({r}, other); });
+    rank_like_.push_back(first == firsts.end() ? RankId{r} : *first);
+    if (first == firsts.end()) firsts.push_back({r});
+  }
+}
+
+Op PredictedLoad::like(const Op& op) const {
+  Op out = op;
+  out.layer = layer_like_[op.layer];
+  out.microbatch = microbatch_like_[op.microbatch];
+  const bool is_chunk =  // else it is the phase of a sum
+      op.work == Work::dispatch || op.work == Work::expert || op.work == Work::combine;
+  if (is_chunk) out.chunk = chunk_like_[op.chunk];
+  return out;
+}
+
+/// Only pairs that may have bytes are asked: owners and holders, neighbours in a ring or chain.
+std::vector<Message> PredictedLoad::messages(GroupId group, const std::vector<RankId>& members,
+                                             const Op& op) const {
+  const auto size = static_cast<std::uint32_t>(members.size());
+  const bool rings = op.work == Work::reduce_shared || op.work == Work::reduce_norm ||
+                     op.work == Work::gather;
+  const bool tokens = op.work == Work::dispatch || op.work == Work::combine;
+  if (!rings && !tokens) return Load::messages(group, members, op);
+  std::vector<Message> out;
+  const auto ask = [&](std::uint32_t from, std::uint32_t to) {
+    const Bytes sent = bytes(group, op, members[from], members[to]);
+    if (sent.value > 0) out.push_back({from, to, sent});
+  };
+  const auto owns = [&](std::uint32_t m) {
+    return schedule_.ranks[members[m].value].sequences > 0;
+  };
+  const auto holds = [&](std::uint32_t m) { return held(members[m], op.layer).share > 0; };
+  for (std::uint32_t from = 0; from < size; ++from) {
+    if (rings) {
+      if (size > 1) ask(from, (from + 1) % size);
+      continue;
+    }
+    const bool out_of_owner = op.work == Work::dispatch;
+    if (!(out_of_owner ? owns(from) : holds(from))) continue;
+    for (std::uint32_t to = 0; to < size; ++to) {
+      if (from != to && (out_of_owner ? holds(to) : owns(to))) ask(from, to);
+    }
+  }
+  return out;
 }
 
 double PredictedLoad::layer_parameters_of(std::uint32_t layer) const {

@@ -21,6 +21,10 @@ class PredictedLoad final : public Load {
   Seconds latency(GroupId group, const Op& op) const override;
   double rows(RankId rank, const Op& op) const override;
   double sm_share(RankId rank) const override;
+  RankId like(RankId rank) const override { return rank_like_[rank.value]; }
+  Op like(const Op& op) const override;
+  std::vector<Message> messages(GroupId group, const std::vector<RankId>& members,
+                                const Op& op) const override;
   const Network& network() const override { return network_; }
 
   /// seconds() split by what it rests on.
@@ -48,6 +52,11 @@ class PredictedLoad final : public Load {
 
   void place_experts();
   void find_attention();
+  void find_like_layers();
+  void find_like_microbatches();
+  void find_like_ranks();
+  bool alike(std::uint32_t layer, std::uint32_t other) const;
+  bool alike(RankId rank, RankId other) const;
   double layer_parameters_of(std::uint32_t layer) const;
   Bytes ring_bytes(GroupId group, Bytes all, RankId from, RankId to) const;
   Bytes sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
@@ -67,6 +76,12 @@ class PredictedLoad final : public Load {
   std::vector<double> experts_;                                 // [ranks] parameters
   std::vector<std::uint32_t>
       shards_;  // [ranks] over how many ranks its optimizer states are spread
+  // The first layer, microbatch and chunk, replica, rank that are alike.
+  std::vector<std::uint16_t> layer_like_;
+  std::vector<std::uint16_t> microbatch_like_;
+  std::vector<std::uint16_t> chunk_like_;
+  std::vector<std::uint32_t> source_like_;  // [replicas] by where its sequences are
+  std::vector<RankId> rank_like_;
 };
 
 }  // namespace zebroid

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ struct OpTimes {
 struct Timeline {
   std::string origin;                       ///< "simulated by fast (pair)", "measured on ..."
   std::vector<std::vector<OpTimes>> ranks;  ///< [ranks][ops of the rank's program]
+  /// Where the sharing of ports was approximated (profile): the share of the time that exchanges
+  /// spent moving bytes in which they shared a port with another one.
+  std::optional<double> overlap_fraction;
 
   /// End of the last op, 0 when there is none.
   Seconds makespan() const;

@@ -65,6 +65,13 @@ WhatIf::WhatIf(const Load& load, const Schedule& schedule, const std::vector<Slo
     }
     network_.scale({static_cast<std::uint32_t>(found - names.begin())}, slowdown.factor);
   }
+  for (std::uint32_t r = 0; r < factors_.size(); ++r) {
+    RankId first = load.like(RankId{r});
+    while (factors_[first.value] != factors_[r] || load.like(first) != load.like(RankId{r})) {
+      ++first.value;
+    }
+    like_.push_back(first);
+  }
 }
 
 }  // namespace zebroid

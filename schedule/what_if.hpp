@@ -38,12 +38,19 @@ class WhatIf final : public Load {
   Seconds latency(GroupId group, const Op& op) const override { return load_.latency(group, op); }
   double rows(RankId rank, const Op& op) const override { return load_.rows(rank, op); }
   double sm_share(RankId rank) const override { return load_.sm_share(rank); }
+  RankId like(RankId rank) const override { return like_[rank.value]; }
+  Op like(const Op& op) const override { return load_.like(op); }
+  std::vector<Message> messages(GroupId group, const std::vector<RankId>& members,
+                                const Op& op) const override {
+    return load_.messages(group, members, op);
+  }
   const Network& network() const override { return network_; }
 
  private:
   const Load& load_;
   Network network_;
   std::vector<double> factors_;  // [ranks]
+  std::vector<RankId> like_;     // [ranks]
 };
 
 }  // namespace zebroid

@@ -1,45 +1,58 @@
 #include "sim/max_min.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace zebroid {
 
-MaxMin::MaxMin(std::span<const Port> ports)
-    : ports_(ports), left_(ports.size()), flows_(ports.size(), 0), tight_(ports.size(), 0) {}
+MaxMin::MaxMin(std::vector<double> bandwidths, std::size_t flows)
+    : bandwidths_(std::move(bandwidths)),
+      left_(bandwidths_.size()),
+      weight_(bandwidths_.size(), 0),
+      open_on_(bandwidths_.size(), 0),
+      tight_(bandwidths_.size(), 0) {
+  touched_.reserve(bandwidths_.size());
+  open_.reserve(flows);
+}
 
-void MaxMin::begin(std::span<const Path* const> paths) {
+void MaxMin::begin(std::span<const Crossings> flows) {
   touched_.clear();
   open_.clear();
-  for (std::uint32_t f = 0; f < paths.size(); ++f) {
+  for (std::uint32_t f = 0; f < flows.size(); ++f) {
     open_.push_back(f);
-    for (const PortId port : *paths[f]) {
-      if (flows_[port.value]++ > 0) continue;
-      touched_.push_back(port.value);
-      left_[port.value] = ports_[port.value].bandwidth.value;
+    for (const auto& [port, weight] : flows[f]) {
+      if (open_on_[port]++ == 0) {
+        touched_.push_back(port);
+        left_[port] = bandwidths_[port];
+        weight_[port] = 0;
+      }
+      weight_[port] += weight;
     }
   }
 }
 
-void MaxMin::solve(std::span<const Path* const> paths, std::span<double> rates) {
-  begin(paths);
+void MaxMin::solve(std::span<const Crossings> flows, std::span<double> rates, double most) {
+  begin(flows);
   constexpr double one_share = 1 + 1e-12;
+  // Rounding may leave less than nothing of small weights beside large ones.
+  const auto is_open = [this](std::uint32_t p) { return open_on_[p] > 0 && weight_[p] > 0; };
   while (!open_.empty()) {
-    double least = std::numeric_limits<double>::infinity();
+    double least = most;
     for (const std::uint32_t p : touched_) {
-      if (flows_[p] > 0) least = std::min(least, left_[p] / flows_[p]);
+      if (is_open(p)) least = std::min(least, left_[p] / weight_[p]);
     }
     for (const std::uint32_t p : touched_) {
-      tight_[p] = flows_[p] > 0 && left_[p] / flows_[p] <= least * one_share ? 1 : 0;
+      tight_[p] = is_open(p) && left_[p] / weight_[p] <= least * one_share ? 1 : 0;
     }
+    const bool all = least >= most;
     const auto fix = [&](std::uint32_t f) {
-      const bool is_tight = std::any_of(paths[f]->begin(), paths[f]->end(),
-                                        [&](PortId port) { return tight_[port.value] != 0; });
+      bool is_tight = all;
+      for (const Crossing& crossing : flows[f]) is_tight |= tight_[crossing.port] != 0;
       if (!is_tight) return false;
       rates[f] = least;
-      for (const PortId port : *paths[f]) {
-        left_[port.value] = std::max(0.0, left_[port.value] - least);
-        --flows_[port.value];
+      for (const auto& [port, weight] : flows[f]) {
+        left_[port] = std::max(0.0, left_[port] - least * weight);
+        weight_[port] -= weight;
+        --open_on_[port];
       }
       return true;
     };

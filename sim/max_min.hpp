@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -8,24 +9,35 @@
 
 namespace zebroid {
 
+/// A port that a flow crosses. `weight`: how much of the port's bandwidth the flow takes for each
+/// unit of its rate; 1 for a flow alone, n where it stands for n flows that all cross the port.
+struct Crossing {
+  std::uint32_t port = 0;
+  double weight = 1;
+};
+using Crossings = std::span<const Crossing>;  ///< of one flow; a port at most once
+
 /// Max-min fair rates of flows over ports: no flow can go faster without slowing one that is no
 /// faster than it.
 class MaxMin {
  public:
-  /// The ports outlive this.
-  explicit MaxMin(std::span<const Port> ports);
+  MaxMin() = default;
+  /// For at most `flows` flows at once.
+  MaxMin(std::vector<double> bandwidths, std::size_t flows);
 
-  /// rates[i] becomes the rate of the flow over paths[i], in bytes/s; every path has at least one
-  /// port. Shares that agree to 1e-12 are one share, so that symmetric flows get bit-equal rates.
-  /// O(distinct shares * flows).
-  void solve(std::span<const Path* const> paths, std::span<double> rates);
+  /// rates[i] becomes the rate of flows[i], at most `most`; without `most` every flow crosses at
+  /// least one port. Shares that agree to 1e-12 are one share, so that symmetric flows get bit-equal
+  /// rates. O(distinct shares * flows); allocates nothing.
+  void solve(std::span<const Crossings> flows, std::span<double> rates,
+             double most = std::numeric_limits<double>::infinity());
 
  private:
-  void begin(std::span<const Path* const> paths);
+  void begin(std::span<const Crossings> flows);
 
-  std::span<const Port> ports_;
+  std::vector<double> bandwidths_;      // [ports]
   std::vector<double> left_;            // [ports] bandwidth that no fixed flow uses
-  std::vector<std::uint32_t> flows_;    // [ports] flows that are not fixed yet
+  std::vector<double> weight_;          // [ports] of flows that are not fixed yet
+  std::vector<std::uint32_t> open_on_;  // [ports] flows that are not fixed yet
   std::vector<char> tight_;             // [ports]
   std::vector<std::uint32_t> touched_;  // ports that any flow crosses
   std::vector<std::uint32_t> open_;     // flows that are not fixed yet

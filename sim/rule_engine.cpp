@@ -2,225 +2,347 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <utility>
 
 #include "core/error.hpp"
 
 namespace zebroid {
+namespace {
 
-RuleEngine::RuleEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options)
-    : schedule_(schedule),
-      load_(load),
-      options_(options),
-      exchanges_(match_exchanges(schedule)),
-      launched_(exchanges_.all.size(), 0),
-      parts_(exchanges_.all.size()) {
+constexpr auto compute = static_cast<std::size_t>(Stream::compute);
+
+constexpr std::uint8_t bit(std::size_t stream) { return static_cast<std::uint8_t>(1U << stream); }
+
+std::size_t stream_index(const Op& op) { return static_cast<std::size_t>(stream_of(op)); }
+
+}  // namespace
+
+RuleEngine::RuleEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options,
+                       const Wires& wires, Fold fold)
+    : schedule_(schedule), load_(load), options_(options), fold_(std::move(fold)) {
   for (const Program& program : schedule.programs) plans_.push_back(plan_of(schedule, program));
-  for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
-    RankState& rank = ranks_.emplace_back();
-    rank.program = &schedule.program_of({r});
-    rank.plan = &plans_[schedule.ranks[r].program];
-    rank.waits = rank.plan->reads;
-    rank.sm_share = load.sm_share({r});
-    ops_ += rank.program->size();
-    timeline_.ranks.emplace_back(rank.program->size());
-    for (std::size_t s = 0; s < stream_count; ++s) to_try_.push_back({r, s});
+  find_members();
+  find_traffics(wires);
+  find_exchanges();
+  for (const RankId first : fold_.first_rank) {
+    State& state = states_.emplace_back();
+    state.plan = &plans_[schedule.ranks[first.value].program];
+    const Costs& costs = costs_of(first);
+    state.seconds = costs.seconds.data();
+    std::vector<std::uint32_t> groups;
+    for (const GroupId group : schedule.ranks[first.value].groups) {
+      groups.push_back(fold_.group_class[group.value]);
+    }
+    state.exchanges =
+        exchange_lists_.at({schedule.ranks[first.value].program, std::move(groups)}).data();
+    sm_shares_.push_back(load.sm_share(first));
+    if (!options.timeline) continue;
+    auto& times = times_.emplace_back(schedule.program_of(first).size());
+    for (std::size_t i = 0; i < times.size(); ++i) times[i].rows = costs.rows[i];
   }
+  queue_.resize(std::bit_ceil(states_.size()));
 }
 
 RuleEngine::ProgramPlan RuleEngine::plan_of(const Schedule& schedule, const Program& program) {
   ProgramPlan plan;
-  const Reads reads = zebroid::reads(schedule, program);
   const auto ops = static_cast<std::uint32_t>(program.size());
-  plan.first_reader.assign(ops + 1U, 0);
+  for (const Op& op : program) ++plan.first.at(stream_index(op) + 1);
+  for (std::size_t s = 0; s < stream_count; ++s) plan.first.at(s + 1) += plan.first.at(s);
+  plan.steps.resize(ops);
+  std::vector<std::uint32_t> step_of(ops);
+  std::array<std::uint32_t, stream_count + 1> next = plan.first;
   for (std::uint32_t i = 0; i < ops; ++i) {
-    plan.stream.at(static_cast<std::size_t>(stream_of(program[i]))).push_back(i);
-    if (is_exchange(program[i].work)) plan.exchanges.push_back(i);
-    plan.reads.push_back(reads.first[i + 1] - reads.first[i]);
-    for (std::uint32_t k = reads.first[i]; k < reads.first[i + 1]; ++k) {
-      ++plan.first_reader[reads.ops[k] + 1];
-    }
+    const std::size_t stream = stream_index(program[i]);
+    step_of[i] = next.at(stream)++;
+    Step& step = plan.steps[step_of[i]];
+    step.op = i;
+    if (!is_exchange(program[i].work)) continue;
+    step.place = static_cast<std::uint32_t>(plan.exchange_ops.size());
+    plan.exchange_ops.push_back(i);
+    plan.exchange_streams.push_back(bit(stream));
   }
-  for (std::uint32_t i = 0; i < ops; ++i) plan.first_reader[i + 1] += plan.first_reader[i];
-  plan.readers.resize(reads.ops.size());
-  std::vector<std::uint32_t> at(plan.first_reader.begin(), plan.first_reader.end() - 1);
+  const Reads reads = zebroid::reads(schedule, program);
   for (std::uint32_t i = 0; i < ops; ++i) {
+    Step& step = plan.steps[step_of[i]];
     for (std::uint32_t k = reads.first[i]; k < reads.first[i + 1]; ++k) {
-      plan.readers[at[reads.ops[k]]++] = i;
+      const std::uint32_t read = reads.ops[k];
+      const std::size_t stream = stream_index(program[read]);
+      const auto ended = static_cast<std::int32_t>(step_of[read] - plan.first.at(stream) + 1);
+      step.needs.at(stream) = std::max(step.needs.at(stream), ended);
+      plan.steps[step_of[read]].readers |= bit(stream_index(program[i]));
     }
   }
   return plan;
 }
 
-std::vector<RuleEngine::Message> RuleEngine::messages_of(const Exchange& exchange) const {
-  std::vector<Message> out;
-  const auto members = static_cast<std::uint32_t>(exchange.members.size());
-  constexpr std::uint32_t many = 256;  // members; their pairs then take a while
-  for (std::uint32_t from = 0; from < members; ++from) {
-    if (options_.poll && members > many) options_.poll();
-    for (std::uint32_t to = 0; to < members; ++to) {
-      if (from == to) continue;
-      const Bytes bytes = load_.bytes(exchange.group, exchange.op, exchange.members[from].rank,
-                                      exchange.members[to].rank);
-      ensure(std::isfinite(bytes.value) && bytes.value >= 0, "a message is not a finite size");
-      if (bytes.value > 0) out.push_back({from, to, bytes});
+void RuleEngine::find_members() {
+  for (const GroupId group : fold_.first_group) {
+    auto& members = members_.emplace_back();
+    for (const RankId rank : schedule_.groups[group.value]) {
+      members.push_back(fold_.rank_class[rank.value]);
     }
+    std::sort(members.begin(), members.end());
+    members.erase(std::unique(members.begin(), members.end()), members.end());
+  }
+}
+
+void RuleEngine::find_traffics(const Wires& wires) {
+  KeyIndex numbers(wires.all().size());
+  for (std::uint32_t w = 0; w < wires.all().size(); ++w) {
+    const Wire& wire = wires.all()[w];
+    const std::uint32_t group = fold_.group_class[wire.group.value];
+    const std::uint32_t number = numbers.add(mix(key_of(wire.op)) + group);
+    if (number < traffics_.size()) {
+      traffics_[number].wires.push_back(w);
+      continue;
+    }
+    Traffic& traffic = traffics_.emplace_back();
+    const auto& members = members_[group];
+    traffic.group = group;
+    traffic.op = wire.op;
+    traffic.latency = wire.latency;
+    traffic.is_empty = wire.messages.empty();
+    traffic.wires.push_back(w);
+    traffic.takes_part.resize(members.size(), 0);
+    traffic.sent.resize(members.size());
+    const auto& ranks = schedule_.groups[wire.group.value];
+    std::vector<std::uint32_t> member_of;   // [ranks of the group]
+    std::vector<std::uint32_t> stands_for;  // [members] a rank of the group
+    stands_for.resize(members.size(), none);
+    for (std::uint32_t i = 0; i < ranks.size(); ++i) {
+      const auto at = std::lower_bound(members.begin(), members.end(),
+                                       fold_.rank_class[ranks[i].value]);
+      member_of.push_back(static_cast<std::uint32_t>(at - members.begin()));
+      if (stands_for[member_of[i]] == none) stands_for[member_of[i]] = i;
+    }
+    for (const auto& [from, to, bytes] : wire.messages) {
+      const std::uint32_t m = member_of[from];
+      traffic.takes_part[m] = traffic.takes_part[member_of[to]] = 1;
+      if (stands_for[m] == from) traffic.sent[m] += bytes;
+    }
+  }
+}
+
+void RuleEngine::find_exchanges() {
+  KeyIndex traffic_numbers(traffics_.size());
+  for (const Traffic& traffic : traffics_) {
+    traffic_numbers.add(mix(key_of(traffic.op)) + traffic.group);
+  }
+  KeyIndex numbers(schedule_.programs.empty() ? 0 : schedule_.programs.front().size());
+  for (const RankId first : fold_.first_rank) {
+    const Rank& rank = schedule_.ranks[first.value];
+    std::vector<std::uint32_t> groups;
+    for (const GroupId group : rank.groups) groups.push_back(fold_.group_class[group.value]);
+    const auto [list, is_new] = exchange_lists_.try_emplace({rank.program, std::move(groups)});
+    if (is_new) list->second = exchanges_of(rank, numbers, traffic_numbers);
+  }
+  launched_.resize(exchanges_.size());
+}
+
+std::vector<std::uint32_t> RuleEngine::exchanges_of(const Rank& rank, KeyIndex& numbers,
+                                                    const KeyIndex& traffic_numbers) {
+  std::vector<std::uint32_t> out;
+  const Program& program = schedule_.programs[rank.program];
+  for (const std::uint32_t i : plans_[rank.program].exchange_ops) {
+    const Op& op = program[i];
+    const std::uint32_t group = fold_.group_class[rank.groups[op.slot - 1U].value];
+    out.push_back(numbers.add(mix(key_of(op)) + group));
+    if (out.back() < exchanges_.size()) continue;
+    Op first = load_.like(op);
+    exchanges_.push_back({traffic_numbers.find(mix(key_of(first)) + group), stream_of(op),
+                          ends_together(op.work)});
+    ensure(exchanges_.back().traffic != none, "every exchange has its traffic");
   }
   return out;
 }
 
+/// Asked once for ops that are alike, on ranks that are alike.
+const RuleEngine::Costs& RuleEngine::costs_of(RankId rank) {
+  const std::uint16_t number = schedule_.ranks[rank.value].program;
+  const auto [at, is_new] = costs_.try_emplace({number, load_.like(rank).value});
+  Costs& out = at->second;
+  if (!is_new) return out;
+  const Program& program = schedule_.programs[number];
+  out.seconds.resize(program.size());
+  if (options_.timeline) out.rows.resize(program.size());
+  KeyIndex known;
+  std::vector<double> seconds;
+  std::vector<double> rows;
+  for (std::uint32_t i = 0; i < program.size(); ++i) {
+    if (is_exchange(program[i].work)) continue;
+    const Op first = load_.like(program[i]);
+    const std::uint32_t k = known.add(key_of(first));
+    if (k == seconds.size()) {
+      seconds.push_back(load_.seconds(rank, first).value);
+      rows.push_back(options_.timeline ? load_.rows(rank, first) : 0);
+      ensure(std::isfinite(seconds[k]) && seconds[k] >= 0, "a cost is not a finite time");
+    }
+    out.seconds[i] = seconds[k];
+    if (options_.timeline) out.rows[i] = rows[k];
+  }
+  return out;
+}
+
+void RuleEngine::reset() {
+  now_ = 0;
+  queue_size_ = 0;
+  std::fill(launched_.begin(), launched_.end(), 0);
+  for (std::uint32_t c = 0; c < states_.size(); ++c) {
+    State& state = states_[c];
+    state.ended.fill(0);
+    state.busy = state.dirty = 0;
+    state.is_queued = false;
+    state.launched = state.in_flight = 0;
+    mark(c, (1U << stream_count) - 1);
+  }
+}
+
+void RuleEngine::mark(std::uint32_t c, std::uint8_t streams) {
+  State& state = states_[c];
+  state.dirty |= streams;
+  if (state.is_queued) return;
+  state.is_queued = true;
+  queue_[(queue_begin_ + queue_size_++) & (queue_.size() - 1)] = c;
+}
+
 void RuleEngine::start_what_can(double now) {
   now_ = now;
-  while (next_to_try_ < to_try_.size()) {
-    const auto [rank, stream] = to_try_[next_to_try_++];
-    try_start(rank, stream);
+  while (queue_size_ > 0) {
+    const std::uint32_t c = queue_[queue_begin_];
+    queue_begin_ = (queue_begin_ + 1) & (queue_.size() - 1);
+    --queue_size_;
+    State& state = states_[c];
+    while (state.dirty != 0) {
+      const auto stream = static_cast<std::size_t>(std::countr_zero(state.dirty));
+      state.dirty &= static_cast<std::uint8_t>(state.dirty - 1);
+      try_start(c, stream);
+    }
+    state.is_queued = false;
   }
-  to_try_.clear();
-  next_to_try_ = 0;
 }
 
 /// Starts or launches the next op of a stream when nothing keeps it.
-void RuleEngine::try_start(std::uint32_t r, std::size_t stream) {
-  RankState& rank = ranks_[r];
-  const auto& order = rank.plan->stream.at(stream);
-  if (rank.busy.at(stream) || rank.cursor.at(stream) == order.size()) return;
-  const std::uint32_t op = order[rank.cursor.at(stream)];
-  if (rank.waits[op] > 0) return;
-  const bool exchange = is_exchange((*rank.program)[op].work);
-  if (exchange && options_.launch_rule && rank.plan->exchanges[rank.exchanges_launched] != op) {
-    return;
+void RuleEngine::try_start(std::uint32_t c, std::size_t stream) {
+  State& state = states_[c];
+  const ProgramPlan& plan = *state.plan;
+  if ((state.busy & bit(stream)) != 0) return;
+  const std::uint32_t at = plan.first[stream] + static_cast<std::uint32_t>(state.ended[stream]);
+  if (at == plan.first[stream + 1]) return;
+  const Step& step = plan.steps[at];
+  bool waits = false;
+  for (std::size_t s = 0; s < stream_count; ++s) waits |= step.needs[s] > state.ended[s];
+  if (waits) return;
+  if (step.place == none) {
+    state.busy |= bit(stream);
+    begin_compute(c, step.op);
+  } else if (!options_.launch_rule || state.launched == step.place) {
+    state.busy |= bit(stream);
+    launch(c, step);
   }
-  ++rank.cursor.at(stream);
-  rank.busy.at(stream) = true;
-  if (exchange) {
-    launch(r, op);
+}
+
+void RuleEngine::begin_compute(std::uint32_t c, std::uint32_t op) {
+  if (!times_.empty()) times_[c][op].ready = times_[c][op].started = {now_};
+  const double work = states_[c].seconds[op];
+  if (work > 0) {
+    start_compute(c, work, rate(c));
   } else {
-    begin_compute(r, op);
+    end_step(c, compute, now_);
   }
 }
 
-void RuleEngine::begin_compute(std::uint32_t r, std::uint32_t op) {
-  RankState& rank = ranks_[r];
-  OpTimes& t = times(r, op);
-  t.ready = t.started = {now_};
-  t.rows = load_.rows({r}, (*rank.program)[op]);
-  const Seconds work = load_.seconds({r}, (*rank.program)[op]);
-  ensure(std::isfinite(work.value) && work.value >= 0, "a cost is not a finite time");
-  if (work.value <= 0) {
-    end_op(r, op, now_);
-    return;
-  }
-  rank.running = op;
-  start_compute(r, work, rank.rate());
+/// Tells the engine when the number of exchanges in flight changed a class's rate.
+void RuleEngine::count_in_flight(std::uint32_t c, std::int32_t more) {
+  const double before = rate(c);
+  states_[c].in_flight += static_cast<std::uint32_t>(more);
+  const double after = rate(c);
+  if (before != after) change_rate(c, after);
 }
 
-/// Tells the engine when the number of exchanges in flight changed a rank's rate.
-void RuleEngine::follow_rate(std::uint32_t r, double before) {
-  const double rate = ranks_[r].rate();
-  if (rate != before) change_rate(r, rate);
-}
-
-void RuleEngine::launch(std::uint32_t r, std::uint32_t op) {
-  RankState& rank = ranks_[r];
-  times(r, op).ready = {now_};
-  ++rank.exchanges_launched;
-  const double before = rank.rate();
-  ++rank.exchanges_in_flight;
-  follow_rate(r, before);
-  if (options_.launch_rule && rank.exchanges_launched < rank.plan->exchanges.size()) {
+void RuleEngine::launch(std::uint32_t c, const Step& step) {
+  State& state = states_[c];
+  if (!times_.empty()) times_[c][step.op].ready = {now_};
+  ++state.launched;
+  count_in_flight(c, 1);
+  if (options_.launch_rule && state.launched < state.plan->exchange_streams.size()) {
     // The next exchange listed may have waited for this launch alone.
-    const Op& next = (*rank.program)[rank.plan->exchanges[rank.exchanges_launched]];
-    to_try_.push_back({r, static_cast<std::size_t>(stream_of(next))});
+    mark(c, state.plan->exchange_streams[state.launched]);
   }
-  const std::uint32_t x = exchanges_.of[r][op];
-  if (++launched_[x] == exchanges_.all[x].members.size()) begin_transfer(x);
+  const std::uint32_t x = state.exchanges[step.place];
+  if (++launched_[x] == members_[traffic_of(x).group].size()) begin_transfer(x);
 }
 
 void RuleEngine::begin_transfer(std::uint32_t x) {
-  const Exchange& e = exchanges_.all[x];
-  std::vector<Message> messages = messages_of(e);
-  std::vector<char> takes_part(e.members.size(), 0);
-  for (const Message& message : messages) {
-    const auto [sender, op] = e.members[message.from];
-    times(sender.value, op).sent += message.bytes;
-    takes_part[message.from] = takes_part[message.to] = 1;
-  }
-  for (std::uint32_t m = 0; m < e.members.size(); ++m) {
-    const auto [rank, op] = e.members[m];
-    times(rank.value, op).started = {now_};
-    const bool ends_at_once = ends_together(e.op.work) ? messages.empty() : takes_part[m] == 0;
-    if (ends_at_once) end_op(rank.value, op, now_);
-  }
-  if (messages.empty()) return;
-  const Seconds latency = load_.latency(e.group, e.op);
-  ensure(std::isfinite(latency.value) && latency.value >= 0, "a latency is not a finite time");
-  start_transfer(x, latency, std::move(messages));
-}
-
-void RuleEngine::end_compute(std::uint32_t rank, double now) {
-  end_op(rank, ranks_[rank].running, now);
-}
-
-void RuleEngine::begin_part(std::uint32_t x, std::span<const std::uint32_t> members) {
-  Parts& parts = parts_[x];
-  parts.of.resize(exchanges_.all[x].members.size(), 0);
-  ++parts.all;
-  for (const std::uint32_t m : members) ++parts.of[m];
-}
-
-void RuleEngine::end_part(std::uint32_t x, std::span<const std::uint32_t> members, double now) {
-  const Exchange& e = exchanges_.all[x];
-  Parts& parts = parts_[x];
-  --parts.all;
-  if (ends_together(e.op.work)) {
-    if (parts.all > 0) return;
-    for (const auto& [rank, op] : e.members) end_op(rank.value, op, now);
-    return;
-  }
-  for (const std::uint32_t m : members) {
-    if (--parts.of[m] == 0) end_op(e.members[m].rank.value, e.members[m].op, now);
-  }
-}
-
-void RuleEngine::end_op(std::uint32_t r, std::uint32_t op, double now) {
-  RankState& rank = ranks_[r];
-  times(r, op).ended = {now};
-  const auto stream = static_cast<std::size_t>(stream_of((*rank.program)[op]));
-  rank.busy.at(stream) = false;
-  ++ended_;
-  if (is_exchange((*rank.program)[op].work)) {
-    const double before = rank.rate();
-    --rank.exchanges_in_flight;
-    follow_rate(r, before);
-  }
-  to_try_.push_back({r, stream});
-  for (std::uint32_t k = rank.plan->first_reader[op]; k < rank.plan->first_reader[op + 1]; ++k) {
-    const std::uint32_t reader = rank.plan->readers[k];
-    if (--rank.waits[reader] == 0) {
-      to_try_.push_back({r, static_cast<std::size_t>(stream_of((*rank.program)[reader]))});
+  const Traffic& traffic = traffic_of(x);
+  const auto& members = members_[traffic.group];
+  const auto stream = static_cast<std::size_t>(exchanges_[x].stream);
+  if (!times_.empty()) {
+    for (std::uint32_t m = 0; m < members.size(); ++m) {
+      const State& state = states_[members[m]];
+      const std::uint32_t at =
+          state.plan->first[stream] + static_cast<std::uint32_t>(state.ended[stream]);
+      OpTimes& times = times_[members[m]][state.plan->steps[at].op];
+      times.started = {now_};
+      times.sent = traffic.sent[m];
     }
   }
+  const bool all_or_none = exchanges_[x].ends_together;
+  for (std::uint32_t m = 0; m < members.size(); ++m) {
+    const bool ends_at_once = all_or_none ? traffic.is_empty : traffic.takes_part[m] == 0;
+    if (ends_at_once) end_member(x, m, now_);
+  }
+  if (!traffic.is_empty) start_transfer(x);
 }
 
-Timeline RuleEngine::finish(std::string origin) {
-  if (ended_ < ops_) {
-    for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
-      const RankState& rank = ranks_[r];
-      for (std::size_t s = 0; s < stream_count; ++s) {
-        if (rank.cursor.at(s) == rank.plan->stream.at(s).size()) continue;
-        const std::uint32_t op = rank.plan->stream.at(s)[rank.cursor.at(s)];
-        throw Error(
-            ErrorKind::internal,
-            fmt::format("deadlock in simulation: rank {} never gets to run op {} ({}); {} of "
-                        "the ops that it reads have not ended",
-                        r, op, name_of((*rank.program)[op]), rank.waits[op]));
-      }
+void RuleEngine::end_compute(std::uint32_t c, double now) { end_step(c, compute, now); }
+
+void RuleEngine::end_member(std::uint32_t x, std::uint32_t member, double now) {
+  const std::uint32_t c = members_[traffic_of(x).group][member];
+  count_in_flight(c, -1);
+  end_step(c, static_cast<std::size_t>(exchanges_[x].stream), now);
+}
+
+void RuleEngine::end_step(std::uint32_t c, std::size_t stream, double now) {
+  State& state = states_[c];
+  const std::uint32_t at =
+      state.plan->first[stream] + static_cast<std::uint32_t>(state.ended[stream]++);
+  const Step& step = state.plan->steps[at];
+  if (!times_.empty()) times_[c][step.op].ended = {now};
+  state.busy &= static_cast<std::uint8_t>(~bit(stream));
+  mark(c, step.readers | bit(stream));
+}
+
+void RuleEngine::expect_all_ended() const {
+  bool all_ended = true;
+  for (std::uint32_t c = 0; c < states_.size(); ++c) {
+    const State& state = states_[c];
+    for (std::size_t s = 0; s < stream_count; ++s) {
+      const bool is_busy = (state.busy & bit(s)) != 0;
+      all_ended = all_ended && !is_busy;
+      const std::uint32_t next = state.plan->first.at(s) +
+                                 static_cast<std::uint32_t>(state.ended.at(s)) + (is_busy ? 1 : 0);
+      if (next == state.plan->first.at(s + 1)) continue;
+      const RankId rank = fold_.first_rank[c];
+      const std::uint32_t op = state.plan->steps[next].op;
+      throw Error(ErrorKind::internal,
+                  fmt::format("deadlock in simulation: rank {} never gets to run op {} ({})",
+                              rank.value, op, name_of(schedule_.program_of(rank)[op])));
     }
-    throw Error(ErrorKind::internal, "deadlock in simulation: an op never ends");
   }
-  timeline_.origin = std::move(origin);
-  return std::move(timeline_);
+  if (!all_ended) throw Error(ErrorKind::internal, "deadlock in simulation: an op never ends");
+}
+
+Timeline RuleEngine::timeline(std::string origin) const {
+  Timeline out;
+  out.origin = std::move(origin);
+  out.ranks.reserve(schedule_.ranks.size());
+  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+    out.ranks.push_back(times_[fold_.rank_class[r]]);
+  }
+  return out;
 }
 
 }  // namespace zebroid

@@ -119,19 +119,27 @@ struct Task {
 class SimGridEngine final : RuleEngine {
  public:
   SimGridEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options)
-      : RuleEngine(schedule, load, options),
-        by_port_(options.fidelity == Fidelity::port),
-        platform_(load.network(), gpus_of(schedule), sm_shares(load, schedule)),
-        volumes_(platform_.sides()) {}
+      : SimGridEngine(schedule, load, options, Wires(schedule, load, options.poll)) {}
 
   Timeline run() {
     sg_compat::on_done([this](const sg4::Activity& activity) { done(activity); });
+    reset();
     start_what_can(0);
     sg4::Engine::get_instance()->run();
-    return finish(by_port_ ? "simulated by simgrid (port)" : "simulated by simgrid (pair)");
+    expect_all_ended();
+    return timeline(by_port_ ? "simulated by simgrid (port)" : "simulated by simgrid (pair)");
   }
 
  private:
+  SimGridEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options,
+                Wires wires)
+      : RuleEngine(schedule, load, options, wires, unfolded(schedule, load.network())),
+        by_port_(options.fidelity == Fidelity::port),
+        wires_(std::move(wires)),
+        platform_(load.network(), gpus_of(schedule), sm_shares(load, schedule)),
+        parts_(exchange_count()),
+        volumes_(platform_.sides()) {}
+
   static std::vector<GpuId> gpus_of(const Schedule& schedule) {
     std::vector<GpuId> out;
     for (const Rank& rank : schedule.ranks) out.push_back(rank.gpu);
@@ -145,12 +153,12 @@ class SimGridEngine final : RuleEngine {
 
   static double now() { return sg4::Engine::get_clock(); }
 
-  void start_compute(std::uint32_t rank, Seconds work, double rate) override {
+  void start_compute(std::uint32_t rank, double work, double rate) override {
     change_rate(rank, rate);
     Task& task = new_task();
     task.rank = rank;
     const sg4::ExecPtr exec = sg4::Exec::init();
-    exec->set_flops_amount(work.value)->set_host(platform_.compute(rank));
+    exec->set_flops_amount(work)->set_host(platform_.compute(rank));
     start(task, exec);
   }
 
@@ -160,18 +168,19 @@ class SimGridEngine final : RuleEngine {
     if (host->get_pstate() != state) host->set_pstate(state);
   }
 
-  void start_transfer(std::uint32_t x, Seconds latency, std::vector<Message> messages) override {
+  void start_transfer(std::uint32_t x) override {
+    const Seconds latency = traffic_of(x).latency;
     if (latency.value <= 0) {
-      move(x, messages);
+      move(x);
       return;
     }
-    simgrid::kernel::timer::Timer::set(
-        now() + latency.value, [this, x, pending = std::move(messages)] { move(x, pending); });
+    simgrid::kernel::timer::Timer::set(now() + latency.value, [this, x] { move(x); });
   }
 
-  void move(std::uint32_t x, const std::vector<Message>& messages) {
+  void move(std::uint32_t x) {
+    const Wire& wire = wires_.all()[traffic_of(x).wires.front()];
     const std::size_t first = begun_.size();
-    by_port_ ? add_volumes(x, messages) : add_flows(x, messages);
+    by_port_ ? add_volumes(x, wire) : add_flows(x, wire);
     for (std::size_t i = first; i < begun_.size(); ++i) begin_part(x, begun_[i].task->members);
     for (std::size_t i = first; i < begun_.size(); ++i) {
       const auto& [task, from, to, bytes] = begun_[i];
@@ -182,11 +191,36 @@ class SimGridEngine final : RuleEngine {
     begun_.resize(first);
   }
 
-  void add_flows(std::uint32_t x, const std::vector<Message>& messages) {
-    const auto& members = exchange(x).members;
-    for (const auto& [from, to, bytes] : messages) {
-      const GpuId a = gpu_of(members[from].rank);
-      const GpuId b = gpu_of(members[to].rank);
+  /// A part of an exchange's transfer that these members wait for begins; all parts of a transfer
+  /// begin before one ends.
+  void begin_part(std::uint32_t x, const std::vector<std::uint32_t>& waiting) {
+    Parts& parts = parts_[x];
+    parts.of.resize(members(traffic_of(x).group).size(), 0);
+    ++parts.all;
+    for (const std::uint32_t m : waiting) ++parts.of[m];
+  }
+
+  void end_part(std::uint32_t x, const std::vector<std::uint32_t>& waiting) {
+    Parts& parts = parts_[x];
+    --parts.all;
+    if (exchange(x).ends_together) {
+      if (parts.all > 0) return;
+      for (std::uint32_t m = 0; m < parts.of.size(); ++m) end_member(x, m, now());
+      return;
+    }
+    for (const std::uint32_t m : waiting) {
+      if (--parts.of[m] == 0) end_member(x, m, now());
+    }
+  }
+
+  GpuId gpu_of(const Wire& wire, std::uint32_t member) const {
+    return schedule().ranks[schedule().groups[wire.group.value][member].value].gpu;
+  }
+
+  void add_flows(std::uint32_t x, const Wire& wire) {
+    for (const auto& [from, to, bytes] : wire.messages) {
+      const GpuId a = gpu_of(wire, from);
+      const GpuId b = gpu_of(wire, to);
       Task& task = new_part(x);
       task.members = {from, to};
       begun_.push_back({&task, platform_.side(platform_.out_side(a, b)).host,
@@ -196,14 +230,13 @@ class SimGridEngine final : RuleEngine {
 
   /// One volume for every member and side of its paths that has ports; it is awaited by the member
   /// and all that it exchanges bytes with.
-  void add_volumes(std::uint32_t x, const std::vector<Message>& messages) {
-    const auto& members = exchange(x).members;
-    const std::size_t n = members.size();
+  void add_volumes(std::uint32_t x, const Wire& wire) {
+    const std::size_t n = members(traffic_of(x).group).size();
     std::vector<char> are_peers(n * n, 0);
     for (std::size_t m = 0; m < n; ++m) are_peers[m * n + m] = 1;
-    for (const auto& [from, to, bytes] : messages) {
-      const GpuId a = gpu_of(members[from].rank);
-      const GpuId b = gpu_of(members[to].rank);
+    for (const auto& [from, to, bytes] : wire.messages) {
+      const GpuId a = gpu_of(wire, from);
+      const GpuId b = gpu_of(wire, to);
       are_peers[from * n + to] = are_peers[to * n + from] = 1;
       add_to_volume(platform_.out_side(a, b), from, bytes);
       add_to_volume(platform_.in_side(a, b), to, bytes);
@@ -262,7 +295,7 @@ class SimGridEngine final : RuleEngine {
     Task& task = *activity.get_data<Task>();
     ensure(activity.get_state() == sg4::Activity::State::FINISHED, "SimGrid ends what it starts");
     if (task.rank == Task::none) {
-      end_part(task.exchange, task.members, now());
+      end_part(task.exchange, task.members);
     } else {
       end_compute(task.rank, now());
     }
@@ -287,8 +320,16 @@ class SimGridEngine final : RuleEngine {
     double bytes;
   };
 
+  /// Parts of an exchange that have not ended.
+  struct Parts {
+    std::uint32_t all = 0;
+    std::vector<std::uint32_t> of;  ///< [members]
+  };
+
   bool by_port_;
+  Wires wires_;
   Platform platform_;
+  std::vector<Parts> parts_;  // [exchanges]
   struct Volume {
     std::uint32_t member = 0;
     double bytes = 0;

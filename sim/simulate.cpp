@@ -94,7 +94,7 @@ const std::vector<std::string>& engine_names() {
 }
 
 const std::vector<std::string>& fidelity_names() {
-  static const std::vector<std::string> names = {"auto", "pair", "port"};
+  static const std::vector<std::string> names = {"auto", "pair", "port", "profile"};
   return names;
 }
 
@@ -113,11 +113,10 @@ void require_engine(Engine engine) {
               "libsimgrid-dev and build again, or use --engine fast");
 }
 
-Fidelity fidelity_of(const SimulateOptions& options, const Schedule& schedule) {
+Fidelity simgrid_fidelity(Fidelity fidelity, const Schedule& schedule) {
   constexpr std::size_t most_ranks = 16;  // beyond, flows for each pair take SimGrid minutes
-  if (options.fidelity != Fidelity::automatic) return options.fidelity;
-  const bool many = schedule.ranks.size() > most_ranks;
-  return options.engine == Engine::simgrid && many ? Fidelity::port : Fidelity::pair;
+  if (fidelity != Fidelity::automatic) return fidelity;
+  return schedule.ranks.size() > most_ranks ? Fidelity::port : Fidelity::pair;
 }
 
 Timeline simulate(const Schedule& schedule, const Load& load, const SimulateOptions& options) {
@@ -125,14 +124,18 @@ Timeline simulate(const Schedule& schedule, const Load& load, const SimulateOpti
   if (!options.verified || options.engine == Engine::simgrid) {
     check_network(schedule, load.network());
   }
-  SimulateOptions exact = options;
-  exact.fidelity = fidelity_of(options, schedule);
-  if (options.engine == Engine::simgrid) return simulate_apart(schedule, load, exact);
-  if (exact.fidelity == Fidelity::port) {
+  const auto refuse = [](std::string_view engine, std::string_view fidelities) {
     throw Error(ErrorKind::input,
-                "the engine fast has fidelity pair only; use --engine simgrid for port");
+                fmt::format("the engine {} has the fidelities auto, {}", engine, fidelities));
+  };
+  if (options.engine == Engine::fast) {
+    if (options.fidelity == Fidelity::port) refuse("fast", "pair and profile");
+    return simulate_fast(schedule, load, options);
   }
-  return simulate_fast(schedule, load, exact);
+  if (options.fidelity == Fidelity::profile) refuse("simgrid", "pair and port");
+  SimulateOptions exact = options;
+  exact.fidelity = simgrid_fidelity(options.fidelity, schedule);
+  return simulate_apart(schedule, load, exact);
 }
 
 }  // namespace zebroid

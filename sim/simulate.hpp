@@ -14,12 +14,14 @@ namespace zebroid {
 enum class Engine : std::uint8_t { fast, simgrid };
 const std::vector<std::string>& engine_names();  ///< in the order of the enum
 
-/// How an exchange becomes flows. `pair`: one for each sender and receiver. `port`: for each member
-/// one volume on its ports out and one on its ports in; a member ends when its volumes and those of
-/// all members that it exchanges bytes with have drained. `automatic`: pair, but port on SimGrid
-/// with more than 16 ranks.
-enum class Fidelity : std::uint8_t { automatic, pair, port };
-const std::vector<std::string>& fidelity_names();  ///< "auto", "pair", "port"
+/// How an exchange becomes flows. `pair`: one for each sender and receiver, which is exact.
+/// `profile` (fast): as pair while an exchange shares no port with another; those that do get one
+/// max-min rate each. `port` (SimGrid): for each member one volume on its ports out and one on its
+/// ports in; a member ends when its volumes and those of all members that it exchanges bytes with
+/// have drained. `automatic`: pair; but profile on fast when more than 16 ranks that differ share
+/// ports, and port on SimGrid with more than 16 ranks.
+enum class Fidelity : std::uint8_t { automatic, pair, port, profile };
+const std::vector<std::string>& fidelity_names();  ///< "auto", "pair", "port", "profile"
 
 struct SimulateOptions {
   /// An exchange is launched no earlier than the exchange listed before it on the rank. Off only to
@@ -29,6 +31,10 @@ struct SimulateOptions {
   bool verified = false;
   Engine engine = Engine::fast;
   Fidelity fidelity = Fidelity::automatic;
+  /// fast: ranks that are alike run as one. Off only to test that it changes nothing.
+  bool fold = true;
+  /// fast: keep when each op ran. Off where only the makespan is asked for (sim/fast.hpp).
+  bool timeline = true;
   std::function<void()> poll;  ///< called now and then; may throw to end the simulation
 };
 
@@ -36,8 +42,12 @@ struct SimulateOptions {
 bool has_simgrid();
 /// Throws Error(hardware), saying what to install, when it was built without the engine.
 void require_engine(Engine engine);
-/// What `automatic` means; any other fidelity as it is.
-Fidelity fidelity_of(const SimulateOptions& options, const Schedule& schedule);
+/// What `automatic` means for SimGrid; any other fidelity as it is.
+Fidelity simgrid_fidelity(Fidelity fidelity, const Schedule& schedule);
+/// What a timeline of the fast engine was simulated with.
+inline Fidelity fast_fidelity(const Timeline& timeline) {
+  return timeline.overlap_fraction ? Fidelity::profile : Fidelity::pair;
+}
 
 /// Predicts the timeline without hardware, by the rules of docs/architecture.md. Equal inputs give
 /// bit-equal timelines. SimGrid runs in a process of its own (fork), so calls are independent.

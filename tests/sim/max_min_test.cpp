@@ -20,10 +20,16 @@ Path path_over(std::initializer_list<std::uint32_t> ports) {
 }
 
 std::vector<double> solve(const Instance& instance) {
-  std::vector<const Path*> paths;
-  for (const Path& path : instance.paths) paths.push_back(&path);
-  std::vector<double> rates(paths.size());
-  MaxMin(instance.ports).solve(paths, rates);
+  std::vector<double> bandwidths;
+  for (const Port& port : instance.ports) bandwidths.push_back(port.bandwidth.value);
+  std::vector<std::vector<Crossing>> crossings;
+  for (const Path& path : instance.paths) {
+    auto& own = crossings.emplace_back();
+    for (const PortId port : path) own.push_back({port.value, 1});
+  }
+  const std::vector<Crossings> flows(crossings.begin(), crossings.end());
+  std::vector<double> rates(flows.size());
+  MaxMin(bandwidths, flows.size()).solve(flows, rates);
   return rates;
 }
 

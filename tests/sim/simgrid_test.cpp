@@ -367,7 +367,7 @@ TEST(Simulate, RefusesANetworkThatCannotCarryTheExchanges) {
 TEST(Simulate, RefusesAFidelityThatTheEngineHasNot) {
   const TableLoad load(Network({{"a", {1e9}}}, {{}}, 1, {}));
   EXPECT_THAT(message_of(one_exchange(1), load, {.verified = true, .fidelity = Fidelity::port}),
-              HasSubstr("fidelity pair only"));
+              HasSubstr("auto, pair and profile"));
 }
 
 TEST_F(SimGrid, RanksStrategiesAsTheFastEngineDoes) {
