@@ -79,8 +79,7 @@ void ScheduleBuilder::sum(Work work, std::uint32_t layer, const std::vector<Rank
   const Op op{work, Pass::backward, 0, narrow(layer), 0, 0};
   const auto kinds = by_kind(ranks);
   if (kinds.size() < 2) {
-    if (!ranks.empty() && (ranks.size() > 1 || work == Work::reduce_norm))
-      exchange(group(ranks), op);
+    if (ranks.size() > 1) exchange(group(ranks), op);
     return;
   }
   Op phase = op;
@@ -111,7 +110,8 @@ void ScheduleBuilder::finish_step(const std::vector<std::vector<RankId>>& holder
                {Work::reduce_experts, Pass::backward, 0, narrow(l), 0, 0});
     }
   }
-  sum(Work::reduce_norm, 0, all);
+  // Eight bytes: one ring over all kinds beats three exchanges after another.
+  exchange(group(all), {Work::reduce_norm, Pass::backward, 0, 0, 0, 0});
   for (const RankId rank : all) compute(rank, {Work::step, Pass::backward, 0, 0, 0, 0});
   if (!scenario_.training.optimizer_sharding) return;
   for (std::uint32_t l = 0; l < schedule_.layers; ++l) {

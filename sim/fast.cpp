@@ -82,6 +82,9 @@ class SpeedMemo {
   std::vector<Entry> entries_ = std::vector<Entry>(1024);
 };
 
+/// Wires that the fold left out do share ports, or differ.
+struct TooCoarse {};
+
 std::vector<const Wire*> pick(const Wires& wires, const std::vector<std::uint32_t>& numbers) {
   std::vector<const Wire*> out;
   for (const std::uint32_t w : numbers) out.push_back(&wires.all()[w]);
@@ -92,8 +95,10 @@ std::vector<const Wire*> pick(const Wires& wires, const std::vector<std::uint32_
 
 class FastSimulation::Engine final : RuleEngine {
  public:
-  Engine(const Schedule& schedule, const Load& load, const SimulateOptions& options)
-      : Engine(schedule, load, options, Wires(schedule, load, options.poll)) {}
+  /// Throws TooCoarse when the load does not allow the strictness; so does run().
+  Engine(const Schedule& schedule, const Load& load, const SimulateOptions& options,
+         Strictness strictness)
+      : Engine(schedule, load, options, Wires(schedule, load, options.poll), strictness) {}
 
   Seconds run();
   Timeline timeline() const;
@@ -103,7 +108,7 @@ class FastSimulation::Engine final : RuleEngine {
 
  private:
   Engine(const Schedule& schedule, const Load& load, const SimulateOptions& options,
-         const Wires& wires);
+         const Wires& wires, Strictness strictness);
 
   // What is fixed before the start.
   void make_lanes();
@@ -165,9 +170,11 @@ class FastSimulation::Engine final : RuleEngine {
 };
 
 FastSimulation::Engine::Engine(const Schedule& schedule, const Load& load,
-                               const SimulateOptions& options, const Wires& wires)
+                               const SimulateOptions& options, const Wires& wires,
+                               Strictness strictness)
     : RuleEngine(schedule, load, options, wires,
-                 options.fold ? fold(schedule, load, wires) : unfolded(schedule, load.network())),
+                 options.fold ? fold(schedule, load, wires, strictness)
+                              : unfolded(schedule, load.network())),
       poll_(options.poll),
       fidelity_(options.fidelity),
       heap_(0) {
@@ -178,6 +185,7 @@ FastSimulation::Engine::Engine(const Schedule& schedule, const Load& load,
     profile.loads =
         bytes_on_ports(schedule, load.network(), folded(), pick(wires, traffic.wires));
     for (const Crossing& crossing : profile.loads) profile.ports.add(crossing.port);
+    profile.is_uneven = traffic.is_uneven;
   }
   if (fidelity_ == Fidelity::automatic) {
     fidelity_ =
@@ -226,7 +234,9 @@ std::size_t FastSimulation::Engine::unequal_ranks_that_share() const {
 void FastSimulation::Engine::prepare_pair(const Wires& wires) {
   std::size_t most = 0;
   for (const Traffic& traffic : traffics()) {
-    flows_.push_back(make_flows(schedule(), load().network(), folded(), pick(wires, traffic.wires)));
+    flows_.emplace_back();
+    if (traffic.is_uneven) continue;
+    flows_.back() = make_flows(schedule(), load().network(), folded(), pick(wires, traffic.wires));
     most = std::max(most, flows_.back().all.size());
     for (Flows::Flow& flow : flows_.back().all) {
       flow.from = member_of(traffic, flow.from);
@@ -266,7 +276,7 @@ std::uint32_t FastSimulation::Engine::member_of(const Traffic& traffic,
 std::vector<double> FastSimulation::Engine::ends_of(std::uint32_t t, const Wires& wires) {
   const Traffic& traffic = traffics()[t];
   std::vector<double> out(members(traffic.group).size(), 0);
-  if (fidelity_ == Fidelity::pair) {
+  if (fidelity_ == Fidelity::pair && !traffic.is_uneven) {
     filling_.run(flows_[t], never, 0);
     for (std::size_t f = 0; f < flows_[t].all.size(); ++f) {
       for (const std::uint32_t m : {flows_[t].all[f].from, flows_[t].all[f].to}) {
@@ -281,6 +291,12 @@ std::vector<double> FastSimulation::Engine::ends_of(std::uint32_t t, const Wires
   for (std::size_t i = 0; i < ranks.size(); ++i) {
     double& end = out[member_of(traffic, folded().rank_class[ranks[i].value])];
     end = std::max(end, ends[i]);
+  }
+  if (!traffic.is_uneven) return out;
+  const double last = *std::max_element(ends.begin(), ends.end());
+  for (const std::uint32_t w : traffic.wires) {
+    const auto others = ends_of_wire(schedule(), load().network(), wires.all()[w]);
+    if (*std::max_element(others.begin(), others.end()) != last) throw TooCoarse();
   }
   return out;
 }
@@ -389,6 +405,7 @@ void FastSimulation::Engine::begin_to_move(std::uint32_t l) {
     if (other == l || !lanes_[other].moves()) continue;
     if (!lanes_[other].profile->ports.meets(lane.profile->ports)) continue;
     meets = true;
+    if (lane.profile->is_uneven || lanes_[other].profile->is_uneven) throw TooCoarse();
     if (fidelity_ == Fidelity::profile) break;
     if (lanes_[other].state == Lane::State::alone) join(other);
   }
@@ -587,12 +604,30 @@ void FastSimulation::Engine::end_joint_member(std::uint32_t l, std::uint32_t mem
 
 FastSimulation::FastSimulation(const Schedule& schedule, const Load& load,
                                const SimulateOptions& options)
-    : engine_(std::make_unique<Engine>(schedule, load, options)) {}
+    : schedule_(&schedule), load_(&load), options_(options) {
+  try {
+    make(Strictness::without_norm);
+  } catch (const TooCoarse&) {
+    make(Strictness::all_wires);
+  }
+}
 FastSimulation::FastSimulation(FastSimulation&&) noexcept = default;
 FastSimulation& FastSimulation::operator=(FastSimulation&&) noexcept = default;
 FastSimulation::~FastSimulation() = default;
 
-Seconds FastSimulation::run() { return engine_->run(); }
+void FastSimulation::make(Strictness strictness) {
+  engine_ = std::make_unique<Engine>(*schedule_, *load_, options_, strictness);
+}
+
+Seconds FastSimulation::run() {
+  try {
+    return engine_->run();
+  } catch (const TooCoarse&) {
+    make(Strictness::all_wires);
+    return engine_->run();
+  }
+}
+
 Timeline FastSimulation::timeline() const { return engine_->timeline(); }
 Fidelity FastSimulation::fidelity() const { return engine_->fidelity(); }
 std::size_t FastSimulation::rank_classes() const { return engine_->rank_classes(); }

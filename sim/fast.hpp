@@ -5,6 +5,7 @@
 #include "schedule/load.hpp"
 #include "schedule/schedule.hpp"
 #include "schedule/timeline.hpp"
+#include "sim/fold.hpp"
 #include "sim/simulate.hpp"
 
 namespace zebroid {
@@ -14,14 +15,14 @@ namespace zebroid {
 /// by profiles solved in advance.
 class FastSimulation {
  public:
-  /// Schedule (without faults), load and options outlive it; options.fidelity pair, profile or
-  /// automatic.
+  /// Schedule (without faults) and load outlive it; options.fidelity is pair, profile or automatic.
   FastSimulation(const Schedule& schedule, const Load& load, const SimulateOptions& options);
   FastSimulation(FastSimulation&&) noexcept;
   FastSimulation& operator=(FastSimulation&&) noexcept;
   ~FastSimulation();
 
-  /// One iteration from its start; returns when it ends. Allocates nothing. Throws Error(internal)
+  /// One iteration from its start; returns when it ends. Allocates nothing, except that the first
+  /// run may find out that ranks differ more than was thought and start again. Throws Error(internal)
   /// naming an op that never runs.
   Seconds run();
   /// Of the last run. Needs options.timeline.
@@ -35,6 +36,11 @@ class FastSimulation {
 
  private:
   class Engine;
+  void make(Strictness strictness);
+
+  const Schedule* schedule_;
+  const Load* load_;
+  SimulateOptions options_;
   std::unique_ptr<Engine> engine_;
 };
 

@@ -33,8 +33,11 @@ std::vector<std::vector<Op>> distinct_exchanges(const Load& load, const Program&
 class Refinement {
  public:
   Refinement(const Schedule& schedule, const Network& network, std::vector<std::uint64_t> ranks,
-             std::span<const Wire> wires)
-      : schedule_(schedule), network_(network), wires_(wires), ranks_(std::move(ranks)) {
+             std::vector<const Wire*> wires)
+      : schedule_(schedule),
+        network_(network),
+        wires_(std::move(wires)),
+        ranks_(std::move(ranks)) {
     for (const Port& port : network.ports()) {
       ports_.push_back(mix(std::bit_cast<std::uint64_t>(port.bandwidth.value)));
     }
@@ -52,6 +55,14 @@ class Refinement {
       classes = now;
     }
     return false;
+  }
+
+  /// Whether another wire fits a fold of these colours.
+  bool fits(const Fold& fold, const Wire& wire) {
+    clear_sums();
+    look_at(wire);
+    return are_equal_by_class(rank_sum_, fold.rank_class, fold.first_rank) &&
+           are_equal_by_class(port_sum_, fold.port_class, fold.first_port);
   }
 
   Fold fold() const {
@@ -78,10 +89,24 @@ class Refinement {
     }
   }
 
-  void refine() {
+  void clear_sums() {
     rank_sum_.assign(ranks_.size(), 0);
     port_sum_.assign(ports_.size(), 0);
-    for (const Wire& wire : wires_) look_at(wire);
+  }
+
+  template <class Id>
+  static bool are_equal_by_class(const std::vector<std::uint64_t>& sums,
+                                 const std::vector<std::uint32_t>& of,
+                                 const std::vector<Id>& first) {
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+      if (sums[i] != sums[first[of[i]].value]) return false;
+    }
+    return true;
+  }
+
+  void refine() {
+    clear_sums();
+    for (const Wire* wire : wires_) look_at(*wire);
     for (std::size_t g = 0; g < groups_.size(); ++g) {
       groups_[g] = 0;
       for (const RankId rank : schedule_.groups[g]) groups_[g] += mix(ranks_[rank.value]);
@@ -116,7 +141,7 @@ class Refinement {
 
   const Schedule& schedule_;
   const Network& network_;
-  std::span<const Wire> wires_;
+  std::vector<const Wire*> wires_;
   std::vector<std::uint64_t> ranks_;
   std::vector<std::uint64_t> groups_;
   std::vector<std::uint64_t> ports_;
@@ -180,7 +205,7 @@ Fold unfolded(const Schedule& schedule, const Network& network) {
   return out;
 }
 
-Fold fold(const Schedule& schedule, const Load& load, const Wires& wires) {
+Fold fold(const Schedule& schedule, const Load& load, const Wires& wires, Strictness strictness) {
   KeyIndex kinds(schedule.ranks.size());
   std::vector<std::uint64_t> colors;
   for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
@@ -188,16 +213,27 @@ Fold fold(const Schedule& schedule, const Load& load, const Wires& wires) {
     colors.push_back(mix(kind << 16U | schedule.ranks[r].program));
     kinds.add(colors.back());
   }
-  if (kinds.size() < schedule.ranks.size()) {
-    Refinement refinement(schedule, load.network(), std::move(colors), wires.all());
-    if (refinement.run()) return refinement.fold();
+  if (kinds.size() == schedule.ranks.size()) return unfolded(schedule, load.network());
+  const auto may_be_left_out = [&](const Wire& wire) {
+    return strictness == Strictness::without_norm && wire.op.work == Work::reduce_norm;
+  };
+  std::vector<const Wire*> looked_at;
+  for (const Wire& wire : wires.all()) {
+    if (!may_be_left_out(wire)) looked_at.push_back(&wire);
   }
-  return unfolded(schedule, load.network());
+  Refinement refinement(schedule, load.network(), std::move(colors), std::move(looked_at));
+  if (!refinement.run()) return unfolded(schedule, load.network());
+  Fold out = refinement.fold();
+  for (std::uint32_t w = 0; w < wires.all().size(); ++w) {
+    const Wire& wire = wires.all()[w];
+    if (may_be_left_out(wire) && !refinement.fits(out, wire)) out.uneven.push_back(w);
+  }
+  return out;
 }
 
 Fold fold_wire(const Schedule& schedule, const Network& network, const Wire& wire) {
   Refinement refinement(schedule, network, std::vector<std::uint64_t>(schedule.ranks.size(), 0),
-                        std::span(&wire, 1));
+                        {&wire});
   return refinement.run() ? refinement.fold() : unfolded(schedule, network);
 }
 

@@ -53,10 +53,17 @@ struct Fold {
   std::vector<GroupId> first_group;        ///< [group classes]
   std::vector<std::uint32_t> port_class;   ///< [ports]
   std::vector<PortId> first_port;          ///< [port classes]
+  /// Wires left out of this: their messages tell ranks of one class apart, but they end on all
+  /// members together. The fold holds as long as they share no port with others.
+  std::vector<std::uint32_t> uneven;
 };
 
+/// Which wires a fold may leave out: none, or those of reduce_norm. Its last phase, a chain, tells
+/// all ranks of a kind apart, but comes when nothing else moves.
+enum class Strictness { all_wires, without_norm };
+
 /// The coarsest such fold that a few rounds of colour refinement find. O(messages) a round.
-Fold fold(const Schedule& schedule, const Load& load, const Wires& wires);
+Fold fold(const Schedule& schedule, const Load& load, const Wires& wires, Strictness strictness);
 /// Every rank, group and port for itself.
 Fold unfolded(const Schedule& schedule, const Network& network);
 

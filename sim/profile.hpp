@@ -44,6 +44,7 @@ struct Profile {
   std::vector<std::uint32_t> members;  ///< those that wait for bytes, by end
   std::vector<Crossing> loads;         ///< bytes per second on one port of each class, on average
   PortSet ports;
+  bool is_uneven = false;  ///< it may meet no other
 
   double total() const { return ends.empty() ? 0 : ends.back().time; }
 };

@@ -95,34 +95,42 @@ void RuleEngine::find_traffics(const Wires& wires) {
     const Wire& wire = wires.all()[w];
     const std::uint32_t group = fold_.group_class[wire.group.value];
     const std::uint32_t number = numbers.add(mix(key_of(wire.op)) + group);
-    if (number < traffics_.size()) {
-      traffics_[number].wires.push_back(w);
-      continue;
+    if (number == traffics_.size()) {
+      Traffic& traffic = traffics_.emplace_back();
+      traffic.group = group;
+      fill(traffic, wire);
     }
-    Traffic& traffic = traffics_.emplace_back();
-    const auto& members = members_[group];
-    traffic.group = group;
-    traffic.op = wire.op;
-    traffic.latency = wire.latency;
-    traffic.is_empty = wire.messages.empty();
+    Traffic& traffic = traffics_[number];
     traffic.wires.push_back(w);
-    traffic.takes_part.resize(members.size(), 0);
-    traffic.sent.resize(members.size());
-    const auto& ranks = schedule_.groups[wire.group.value];
-    std::vector<std::uint32_t> member_of;   // [ranks of the group]
-    std::vector<std::uint32_t> stands_for;  // [members] a rank of the group
-    stands_for.resize(members.size(), none);
-    for (std::uint32_t i = 0; i < ranks.size(); ++i) {
-      const auto at = std::lower_bound(members.begin(), members.end(),
-                                       fold_.rank_class[ranks[i].value]);
-      member_of.push_back(static_cast<std::uint32_t>(at - members.begin()));
-      if (stands_for[member_of[i]] == none) stands_for[member_of[i]] = i;
-    }
+    if (std::find(fold_.uneven.begin(), fold_.uneven.end(), w) == fold_.uneven.end()) continue;
+    traffic.is_uneven = true;
+    traffic.sent_by_rank.resize(schedule_.ranks.size());
     for (const auto& [from, to, bytes] : wire.messages) {
-      const std::uint32_t m = member_of[from];
-      traffic.takes_part[m] = traffic.takes_part[member_of[to]] = 1;
-      if (stands_for[m] == from) traffic.sent[m] += bytes;
+      traffic.sent_by_rank[schedule_.groups[wire.group.value][from].value] += bytes;
     }
+  }
+}
+
+void RuleEngine::fill(Traffic& traffic, const Wire& wire) const {
+  const auto& members = members_[traffic.group];
+  const auto& ranks = schedule_.groups[wire.group.value];
+  traffic.op = wire.op;
+  traffic.latency = wire.latency;
+  traffic.is_empty = wire.messages.empty();
+  traffic.takes_part.resize(members.size(), 0);
+  traffic.sent.resize(members.size());
+  std::vector<std::uint32_t> member_of;                          // [ranks of the group]
+  std::vector<std::uint32_t> stands_for(members.size(), none);  // [members] a rank of the group
+  for (std::uint32_t i = 0; i < ranks.size(); ++i) {
+    const auto at =
+        std::lower_bound(members.begin(), members.end(), fold_.rank_class[ranks[i].value]);
+    member_of.push_back(static_cast<std::uint32_t>(at - members.begin()));
+    if (stands_for[member_of[i]] == none) stands_for[member_of[i]] = i;
+  }
+  for (const auto& [from, to, bytes] : wire.messages) {
+    const std::uint32_t m = member_of[from];
+    traffic.takes_part[m] = traffic.takes_part[member_of[to]] = 1;
+    if (stands_for[m] == from) traffic.sent[m] += bytes;
   }
 }
 
@@ -340,7 +348,14 @@ Timeline RuleEngine::timeline(std::string origin) const {
   out.origin = std::move(origin);
   out.ranks.reserve(schedule_.ranks.size());
   for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
-    out.ranks.push_back(times_[fold_.rank_class[r]]);
+    const std::uint32_t c = fold_.rank_class[r];
+    auto& times = out.ranks.emplace_back(times_[c]);
+    if (fold_.uneven.empty()) continue;
+    const ProgramPlan& plan = *states_[c].plan;
+    for (std::size_t place = 0; place < plan.exchange_ops.size(); ++place) {
+      const Traffic& traffic = traffic_of(states_[c].exchanges[place]);
+      if (traffic.is_uneven) times[plan.exchange_ops[place]].sent = traffic.sent_by_rank[r];
+    }
   }
   return out;
 }

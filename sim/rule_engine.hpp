@@ -34,8 +34,10 @@ class RuleEngine {
     Op op;                    ///< the first of them
     Seconds latency;
     bool is_empty = true;
+    bool is_uneven = false;        ///< one that the fold left out
     std::vector<char> takes_part;  ///< [members]
     std::vector<Bytes> sent;       ///< [members] by one rank of the class
+    std::vector<Bytes> sent_by_rank;  ///< [ranks] where it is uneven
     std::vector<std::uint32_t> wires;  ///< one for each group of the class, the first one's first
   };
   /// One exchange of each group of a class; its members are classes of ranks.
@@ -46,7 +48,7 @@ class RuleEngine {
   };
   static constexpr std::uint32_t none = UINT32_MAX;
 
-  /// Schedule, load and options outlive the engine; the schedule has no faults.
+  /// Schedule and load outlive the engine; the schedule has no faults.
   RuleEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options,
              const Wires& wires, Fold fold);
   virtual ~RuleEngine() = default;
@@ -116,6 +118,7 @@ class RuleEngine {
   static ProgramPlan plan_of(const Schedule& schedule, const Program& program);
   void find_members();
   void find_traffics(const Wires& wires);
+  void fill(Traffic& traffic, const Wire& wire) const;
   void find_exchanges();
   std::vector<std::uint32_t> exchanges_of(const Rank& rank, KeyIndex& numbers,
                                           const KeyIndex& traffic_numbers);
@@ -137,7 +140,7 @@ class RuleEngine {
 
   const Schedule& schedule_;
   const Load& load_;
-  const SimulateOptions& options_;
+  SimulateOptions options_;
   Fold fold_;
   std::vector<ProgramPlan> plans_;
   std::vector<State> states_;       // [classes]
