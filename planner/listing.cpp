@@ -86,9 +86,20 @@ Schedule list_by_start(const Schedule& schedule, const Timeline& free_run) {
   }
   std::vector<Program> programs;
   programs.reserve(schedule.ranks.size());
+  std::vector<std::uint32_t> listed;  // ranks that differ in program or times
   for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
-    programs.push_back(
-        Lister(schedule, {r}, program_reads[schedule.ranks[r].program], free_run.ranks[r]).run());
+    const auto& times = free_run.ranks[r];
+    const auto same = std::find_if(listed.begin(), listed.end(), [&](std::uint32_t other) {
+      return schedule.ranks[other].program == schedule.ranks[r].program &&
+             schedule.ranks[other].groups == schedule.ranks[r].groups &&
+             free_run.ranks[other] == times;
+    });
+    if (same != listed.end()) {
+      programs.push_back(programs[*same]);
+      continue;
+    }
+    listed.push_back(r);
+    programs.push_back(Lister(schedule, {r}, program_reads[schedule.ranks[r].program], times).run());
   }
   Schedule out = schedule;
   share_programs(out, std::move(programs));

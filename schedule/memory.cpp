@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
+#include <utility>
 
 namespace zebroid {
 namespace {
@@ -238,13 +240,16 @@ double bytes_per_parameter(Optimizer optimizer) {
 std::vector<MemoryUse> peak_memory(const Schedule& schedule, const Scenario& scenario,
                                    const PredictedLoad& load) {
   std::vector<MemoryUse> out;
+  std::map<std::pair<std::uint16_t, RankId>, MemoryUse> walked;  // by program and rank alike
   for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
+    const auto [alike, is_new] =
+        walked.try_emplace({schedule.ranks[r].program, load.like(RankId{r})});
+    if (is_new) Walk(schedule, scenario, load, {r}).run(alike->second);
     const double parameters = load.shared_parameters({r}) + load.expert_parameters({r});
-    MemoryUse& use = out.emplace_back();
+    MemoryUse& use = out.emplace_back(alike->second);
     use.weights = use.gradients = {parameters * half_bytes};
     use.optimizer = {load.optimizer_parameters({r}) * optimizer_bytes(scenario.training.optimizer)};
     use.runtime = runtime_bytes;
-    Walk(schedule, scenario, load, {r}).run(use);
   }
   return out;
 }

@@ -91,22 +91,17 @@ void PredictedLoad::find_attention() {
   }
 }
 
-/// Whether the ops of two layers cost the same, microbatch by microbatch. The first layer has the
-/// embedding, the last one the head.
+/// Whether the ops of two layers cost the same, microbatch by microbatch.
 bool PredictedLoad::alike(std::uint32_t layer, std::uint32_t other) const {
-  const auto at_end = [&](std::uint32_t l) { return l == 0 || l + 1U == schedule_.layers; };
-  if (at_end(layer) || at_end(other)) return layer == other;
   if (scenario_.model.layers[layer] != scenario_.model.layers[other]) return false;
   if (scenario_.shares[layer] != scenario_.shares[other]) return false;
-  for (std::size_t v = 0; v < schedule_.replicas.size(); ++v) {
-    const auto& experts = schedule_.replicas[v].expert_on;
-    const auto& attention = attention_on_[v];
-    if (experts[layer] != experts[other] || attention[layer] != attention[other] ||
-        attention[layer - 1] != attention[other - 1]) {  // where a stage comes from
-      return false;
-    }
-  }
-  return true;
+  const auto below = [](std::uint32_t l) { return l == 0 ? 0 : l - 1; };  // where a stage comes from
+  return std::all_of(schedule_.replicas.begin(), schedule_.replicas.end(), [&](const Replica& v) {
+    const auto& attention =
+        attention_on_[static_cast<std::size_t>(&v - schedule_.replicas.data())];
+    return v.expert_on[layer] == v.expert_on[other] && attention[layer] == attention[other] &&
+           attention[below(layer)] == attention[below(other)];
+  });
 }
 
 void PredictedLoad::find_like_layers() {
@@ -116,6 +111,15 @@ void PredictedLoad::find_like_layers() {
                                     [&](std::uint16_t other) { return alike(l, other); });
     layer_like_.push_back(first == firsts.end() ? l : *first);
     if (first == firsts.end()) firsts.push_back(l);
+  }
+  // Beside its own parameters the first layer has the embedding, the last one the head.
+  for (std::uint16_t l = 0; l < schedule_.layers; ++l) {
+    std::uint16_t first = l;
+    const bool at_end = l == 0 || l + 1U == schedule_.layers;
+    for (std::uint16_t other = 1; other < l && first == l && !at_end; ++other) {
+      if (layer_like_[other] == layer_like_[l]) first = other;
+    }
+    inner_like_.push_back(first);
   }
 }
 
@@ -186,11 +190,11 @@ void PredictedLoad::find_like_ranks() {
 
 Op PredictedLoad::like(const Op& op) const {
   Op out = op;
-  out.layer = layer_like_[op.layer];
   out.microbatch = microbatch_like_[op.microbatch];
-  const bool is_chunk =  // else it is the phase of a sum
+  const bool routed =
       op.work == Work::dispatch || op.work == Work::expert || op.work == Work::combine;
-  if (is_chunk) out.chunk = chunk_like_[op.chunk];
+  out.layer = routed ? layer_like_[op.layer] : inner_like_[op.layer];
+  if (routed) out.chunk = chunk_like_[op.chunk];  // elsewhere it is the phase of a sum
   return out;
 }
 

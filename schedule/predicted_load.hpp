@@ -77,7 +77,8 @@ class PredictedLoad final : public Load {
   std::vector<std::uint32_t>
       shards_;  // [ranks] over how many ranks its optimizer states are spread
   // The first layer, microbatch and chunk, replica, rank that are alike.
-  std::vector<std::uint16_t> layer_like_;
+  std::vector<std::uint16_t> layer_like_;  // for what experts do and get
+  std::vector<std::uint16_t> inner_like_;  // for the rest: the ends are like no other
   std::vector<std::uint16_t> microbatch_like_;
   std::vector<std::uint16_t> chunk_like_;
   std::vector<std::uint32_t> source_like_;  // [replicas] by where its sequences are

@@ -1,37 +1,40 @@
 #include <algorithm>
+#include <span>
 #include <utility>
 
+#include "core/hash.hpp"
 #include "schedule/schedule.hpp"
 
 namespace zebroid {
 namespace {
 
-/// An op's key packs work, pass, layer, microbatch and chunk, so that all chunks (and, with
-/// any_microbatch, all microbatches) of one kind are neighbours in a sorted list.
-using Key = std::uint64_t;
-
-constexpr Key key_of(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch,
-                     std::uint32_t chunk) {
-  return (static_cast<Key>(work) << 56U) | (static_cast<Key>(pass) << 52U) |
-         (static_cast<Key>(layer) << 32U) | (static_cast<Key>(microbatch) << 16U) | chunk;
-}
-
-constexpr std::uint32_t any = 0xFFFF;  ///< as the upper end of a range of 16-bit numbers
-
+/// The ops of a program by what they do.
 class Finder {
  public:
   Finder(const Schedule& schedule, const Program& program)
-      : schedule_(schedule), program_(program) {
-    order_.reserve(program.size());
-    for (std::uint32_t i = 0; i < program.size(); ++i) {
-      const Op& op = program[i];
-      order_.emplace_back(key_of(op.work, op.pass, op.layer, op.microbatch, op.chunk), i);
+      : schedule_(schedule), program_(program), kinds_(program.size()) {
+    std::vector<std::uint32_t> kind_of;
+    for (const Op& op : program) {
+      kind_of.push_back(kinds_.add(key_of(op.work, op.pass, op.layer, op.microbatch)));
+      most_microbatches_ = std::max(most_microbatches_, op.microbatch + 1U);
     }
-    std::sort(order_.begin(), order_.end());
+    first_.assign(kinds_.size() + 1U, 0);
+    for (const std::uint32_t kind : kind_of) ++first_[kind + 1];
+    for (std::size_t k = 0; k < kinds_.size(); ++k) first_[k + 1] += first_[k];
+    order_.resize(program.size());
+    std::vector<std::uint32_t> at(first_.begin(), first_.end() - 1);
+    for (std::uint32_t i = 0; i < program.size(); ++i) order_[at[kind_of[i]]++] = i;
+    for (std::size_t k = 0; k < kinds_.size(); ++k) {
+      if (first_[k + 1] - first_[k] < 2) continue;
+      std::sort(order_.begin() + first_[k], order_.begin() + first_[k + 1],
+                [&](std::uint32_t a, std::uint32_t b) { return by_chunk(a) < by_chunk(b); });
+    }
   }
 
   Reads run() {
     Reads out;
+    out.first.reserve(program_.size() + 1);
+    out.ops.reserve(2 * program_.size());
     out.first.push_back(0);
     for (std::uint32_t i = 0; i < program_.size(); ++i) {
       found_.clear();
@@ -45,26 +48,48 @@ class Finder {
   }
 
  private:
-  bool take(Key low, Key high) {
-    auto at = std::lower_bound(order_.begin(), order_.end(), std::pair{low, 0U});
-    const bool some = at != order_.end() && at->first <= high;
-    for (; at != order_.end() && at->first <= high; ++at) found_.push_back(at->second);
-    return some;
+  std::pair<std::uint16_t, std::uint32_t> by_chunk(std::uint32_t i) const {
+    return {program_[i].chunk, i};
   }
-  /// All chunks of (work, pass, layer) for the microbatch of the op at hand.
+  static std::uint64_t key_of(Work work, Pass pass, std::uint32_t layer,
+                              std::uint32_t microbatch) {
+    return static_cast<std::uint64_t>(work) << 56U | static_cast<std::uint64_t>(pass) << 48U |
+           static_cast<std::uint64_t>(layer) << 16U | microbatch;
+  }
+
+  std::span<const std::uint32_t> of(std::uint64_t key) const {
+    const std::uint32_t kind = kinds_.find(key);
+    if (kind == KeyIndex::none) return {};
+    return std::span(order_).subspan(first_[kind], first_[kind + 1] - first_[kind]);
+  }
+  /// All chunks of (work, pass, layer, microbatch).
   bool all_chunks(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch) {
-    return take(key_of(work, pass, layer, microbatch, 0),
-                key_of(work, pass, layer, microbatch, any));
+    const auto ops = of(key_of(work, pass, layer, microbatch));
+    found_.insert(found_.end(), ops.begin(), ops.end());
+    return !ops.empty();
   }
   bool one_chunk(Work work, Pass pass, const Op& op) {
-    const Key key = key_of(work, pass, op.layer, op.microbatch, op.chunk);
-    return take(key, key);
+    const auto ops = of(key_of(work, pass, op.layer, op.microbatch));
+    auto at = std::lower_bound(
+        ops.begin(), ops.end(), op.chunk,
+        [this](std::uint32_t i, std::uint16_t chunk) { return program_[i].chunk < chunk; });
+    const std::size_t before = found_.size();
+    for (; at != ops.end() && program_[*at].chunk == op.chunk; ++at) found_.push_back(*at);
+    return found_.size() > before;
   }
   bool all_microbatches(Work work, Pass pass, std::uint32_t layer) {
-    return take(key_of(work, pass, layer, 0, 0), key_of(work, pass, layer, any, any));
+    bool some = false;
+    for (std::uint32_t j = 0; j < most_microbatches_; ++j) {
+      some = all_chunks(work, pass, layer, j) || some;
+    }
+    return some;
   }
   bool all_layers(Work work, Pass pass) {
-    return take(key_of(work, pass, 0, 0, 0), key_of(work, pass, any, any, any));
+    const std::size_t before = found_.size();
+    for (std::uint32_t i = 0; i < program_.size(); ++i) {
+      if (program_[i].work == work && program_[i].pass == pass) found_.push_back(i);
+    }
+    return found_.size() > before;
   }
 
   /// What layer `layer` - 1 leaves behind: combine | expert | attention.
@@ -175,7 +200,10 @@ class Finder {
 
   const Schedule& schedule_;
   const Program& program_;
-  std::vector<std::pair<Key, std::uint32_t>> order_;
+  KeyIndex kinds_;                     // of (work, pass, layer, microbatch)
+  std::vector<std::uint32_t> first_;   // [kinds + 1] into order_
+  std::vector<std::uint32_t> order_;   // ops by kind, then chunk
+  std::uint32_t most_microbatches_ = 0;
   std::vector<std::uint32_t> found_;
 };
 
