@@ -129,8 +129,11 @@ LandscapeCell cell_of(const Json& result, std::size_t line) {
   LandscapeCell out{.state = LandscapeState::unplanned, .tokens_per_s = 0, .result = &result};
   if (!result.contains("iteration_s")) return out;
   const auto speed = result.find("tokens_per_s");
-  if (speed == result.end() || !speed->is_number() || speed->get<double>() <= 0) {
-    refuse(line, "a result with 'iteration_s' and without positive 'tokens_per_s'");
+  constexpr double least = 1e-9;  // keeps ratios and scales within double
+  constexpr double most = 1e18;
+  if (speed == result.end() || !speed->is_number() || !(speed->get<double>() >= least) ||
+      !(speed->get<double>() <= most)) {
+    refuse(line, "a result with 'iteration_s' and without 'tokens_per_s' from 1e-9 to 1e18");
   }
   out.tokens_per_s = speed->get<double>();
   const auto feasible = result.find("feasible");

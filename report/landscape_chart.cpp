@@ -51,7 +51,10 @@ std::vector<double> positions_of(const LandscapeAxis& axis) {
   constexpr double inset = 0.03;
   const double low = out.front();
   const double high = out.back();
-  for (double& value : out) value = inset + (value - low) / (high - low) * (1 - 2 * inset);
+  for (double& value : out) {
+    const double share = (value / 2 - low / 2) / (high / 2 - low / 2);  // the range may be infinite
+    value = inset + share * (1 - 2 * inset);
+  }
   return out;
 }
 

@@ -133,7 +133,7 @@ class Maps {
       throw Error(ErrorKind::input,
                   fmt::format("a picture of a sweep over three axes shows at most {} values of the "
                               "shortest, {} has {}",
-                              most_panels, axis(*layout_.panel).path, panels));
+                              most_panels, axis(layout_.panel.value_or(0)).path, panels));
     }
     const double room = widest_page - 2 * landscape_margin + gap;
     const auto across =
@@ -215,8 +215,9 @@ class Maps {
 
   Look look(std::size_t kind, const LandscapePlace& at) const {
     if (const auto value = number(kind, at)) {
-      const std::string fill = is_ratio(kind) ? diverging_color(graded(ratio_->share(*value)))
-                                              : sequential_color(graded(tokens_->share(*value)));
+      const std::string fill =
+          is_ratio(kind) ? diverging_color(graded(ratio_.value_or(RatioScale{}).share(*value)))
+                         : sequential_color(graded(tokens_.value_or(TokensScale{}).share(*value)));
       return {fill, short_value(kind, *value)};
     }
     const auto state = [&](std::size_t strategy) { return landscape_.at(strategy, at).state; };
@@ -236,8 +237,8 @@ class Maps {
   void legend() {
     page_.y += 6;
     double x = landscape_margin;
-    if (tokens_) x = tokens_legend(x);
-    if (ratio_) ratio_legend(x);
+    if (tokens_) x = tokens_legend(*tokens_, x);
+    if (ratio_) ratio_legend(*ratio_, x);
     if (tokens_) page_.y += 40;
     const std::vector<LandscapeSwatch> swatches = states_in_use();
     if (!swatches.empty()) {
@@ -290,13 +291,13 @@ class Maps {
     page_.text(x, page_.y + 25, "k", label);
   }
 
-  double tokens_legend(double x) {
+  double tokens_legend(const TokensScale& scale, double x) {
     page_.text(x, page_.y + 10, "b", "tokens/s");
     x += 62;
     gradient(x, "tokens", sequential_stops);
     double free = x - bar;
-    for (const double value : tokens_->ticks) {
-      const double at = x + tokens_->share(value) * bar;
+    for (const double value : scale.ticks) {
+      const double at = x + scale.share(value) * bar;
       const std::string label = compact_number(value);
       if (at - text_width(label) / 2 < free) continue;
       tick(at, label);
@@ -305,7 +306,7 @@ class Maps {
     return x + bar + 60;
   }
 
-  void ratio_legend(double x) {
+  void ratio_legend(const RatioScale& scale, double x) {
     constexpr std::size_t longest = 16;
     const auto name = [&](std::size_t strategy) {
       return xml_escaped(shortened(landscape_.strategies[strategy], longest)) + " faster";
@@ -316,7 +317,7 @@ class Maps {
     page_.text(x + bar + 8, page_.y + 10, "g", name(0));
     gradient(x, "ratio", diverging_stops);
     for (const double power : {-1.0, -0.5, 0.0, 0.5, 1.0}) {
-      const double value = std::pow(ratio_->limit, power);
+      const double value = std::pow(scale.limit, power);
       tick(x + (power + 1) / 2 * bar, compact_number(value, value < 1 ? 2 : 3) + "×");
     }
   }

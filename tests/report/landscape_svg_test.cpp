@@ -256,6 +256,15 @@ TEST(LandscapeSvg, IsWellFormedAndSafeWhateverTheNames) {
   }
 }
 
+TEST(LandscapeSvg, DrawsExtremeNumbers) {
+  std::vector<Json> points = along("a", {-1.7e308, 0, 1.7e308});
+  points[0]["results"][0]["tokens_per_s"] = 1e18;
+  points[0]["results"][1]["tokens_per_s"] = 1e-9;
+  EXPECT_THAT(landscape_svg(points), Not(::testing::ContainsRegex("\"-?(nan|inf)")));
+  for (Json& point : points) point["point"]["b"] = point["point"]["a"];
+  EXPECT_THAT(landscape_svg(points), Not(::testing::ContainsRegex("\"-?(nan|inf)")));
+}
+
 TEST(LandscapeSvg, StaysSmallWithManyCells) {
   std::vector<Json> points;
   for (int a = 0; a < 100; ++a) {
@@ -287,6 +296,7 @@ TEST(LandscapeSvg, RefusesWhatIsNoSweep) {
   EXPECT_THAT(fault_of({line({{"a", 1}}, {})}), HasSubstr("no results"));
   EXPECT_THAT(fault_of({line({{"a", 1}}, {Json(1)})}), HasSubstr("without a 'strategy'"));
   EXPECT_THAT(fault_of({line({{"a", 1}}, {result("ep", 0)})}), HasSubstr("tokens_per_s"));
+  EXPECT_THAT(fault_of({line({{"a", 1}}, {result("ep", 1e200)})}), HasSubstr("tokens_per_s"));
 }
 
 TEST(LandscapeSvg, RefusesLinesOfDifferentSweeps) {
