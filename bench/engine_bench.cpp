@@ -333,8 +333,8 @@ void simgrid_zebra(benchmark::State& state) {
   run_simgrid(state, w.schedule, load, Fidelity::pair);
 }
 
-void plan_zebra(benchmark::State& state) {
-  Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", 16384);
+void plan_zebra(benchmark::State& state, std::uint32_t sequence_length) {
+  Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", sequence_length);
   scenario.training.global_batch_sequences = default_global_batch(scenario);
   const Scorer score = [](const Schedule& schedule, const Load& load, bool launch_rule) {
     return simulate(schedule, load, {.launch_rule = launch_rule, .verified = true});
@@ -374,7 +374,8 @@ const bool registered = [] {
     add("fast/zebra/6+6/unequal/asym" + whole, zebra, "mixtral-d1", 1U, true, part);
   }
   add("simgrid/pair/zebra/mixtral-d1/o1", simgrid_zebra)->UseRealTime();
-  add("plan/zebra/mixtral-d1/o1", plan_zebra);
+  add("plan/zebra/mixtral-d1/o1", plan_zebra, 16384U);
+  add("plan/zebra/mixtral-d1/o1/4096", plan_zebra, 4096U);
   return true;
 }();
 

@@ -10,6 +10,7 @@
 #include "planner/listing.hpp"
 #include "planner/planner.hpp"
 #include "planner/zebra.hpp"
+#include "planner/zebra_bound.hpp"
 #include "schedule/files.hpp"
 #include "schedule/verify.hpp"
 
@@ -20,7 +21,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// One schedule on trial.
 struct Candidate {
-  Schedule schedule;  ///< listed by transfer starts
+  std::uint32_t order = 0;  ///< among all; of equally good ones the first is best
+  Schedule schedule;        ///< listed by transfer starts
   std::vector<MemoryUse> memory;
   Seconds makespan;
   Bytes excess;  ///< of the rank that lacks most; <= 0 when all fit
@@ -28,7 +30,7 @@ struct Candidate {
   bool fits() const { return excess.value <= 0; }
   bool better_than(const Candidate& other) const {
     if (fits() != other.fits()) return fits();
-    return makespan < other.makespan;
+    return std::pair(makespan, order) < std::pair(other.makespan, other.order);
   }
 };
 
@@ -114,26 +116,27 @@ class Trials {
     return false;
   }
 
-  Candidate evaluate(const Schedule& schedule) {
-    ++simulated_;
-    const PredictedLoad load(schedule, scenario_);
-    const Timeline free_run = score_(schedule, load, false);
-    Candidate out;
-    out.makespan = free_run.makespan();
-    out.schedule = list_by_start(schedule, free_run);
-    out.memory = peak_memory(out.schedule, scenario_, PredictedLoad(out.schedule, scenario_));
-    out.excess = {-infinity};
-    for (std::size_t r = 0; r < out.memory.size(); ++r) {
-      out.excess = std::max(
-          out.excess, out.memory[r].total() - capacity_of(scenario_, gpus_, out.schedule.ranks[r]));
-    }
-    return out;
+  /// Whether a candidate that takes at least so long can still be best.
+  bool may_win(Seconds at_least) const {
+    constexpr double rounding = 1 + 1e-9;
+    return !has_fitting() || at_least <= best_->makespan * rounding;
   }
 
-  void offer(Candidate candidate) {
-    if (!best_.has_value() || candidate.better_than(*best_)) best_ = std::move(candidate);
+  /// Nothing for a candidate that is slower than the best one that fits.
+  std::optional<Candidate> evaluate_to_win(std::uint32_t order, const Schedule& schedule) {
+    const Timeline free_run = simulate(schedule);
+    if (!may_win(free_run.makespan())) return std::nullopt;
+    return judged(order, schedule, free_run);
   }
-  bool has_fitting() const { return best_ && best_->fits(); }
+  Candidate evaluate(std::uint32_t order, const Schedule& schedule) {
+    return judged(order, schedule, simulate(schedule));
+  }
+
+  void offer(std::optional<Candidate> candidate) {
+    if (!candidate) return;
+    if (!best_.has_value() || candidate->better_than(*best_)) best_ = std::move(candidate);
+  }
+  bool has_fitting() const { return best_.has_value() && best_->fits(); }
 
   Plan finish() {
     if (!best_.has_value()) throw Error(ErrorKind::input, refused_);
@@ -151,6 +154,25 @@ class Trials {
   }
 
  private:
+  Timeline simulate(const Schedule& schedule) {
+    ++simulated_;
+    return score_(schedule, PredictedLoad(schedule, scenario_), false);
+  }
+
+  Candidate judged(std::uint32_t order, const Schedule& schedule, const Timeline& free_run) const {
+    Candidate out;
+    out.order = order;
+    out.makespan = free_run.makespan();
+    out.schedule = list_by_start(schedule, free_run);
+    out.memory = peak_memory(out.schedule, scenario_, PredictedLoad(out.schedule, scenario_));
+    out.excess = {-infinity};
+    for (std::size_t r = 0; r < out.memory.size(); ++r) {
+      out.excess = std::max(
+          out.excess, out.memory[r].total() - capacity_of(scenario_, gpus_, out.schedule.ranks[r]));
+    }
+    return out;
+  }
+
   const Scenario& scenario_;
   const Scorer& score_;
   std::vector<Gpu> gpus_;
@@ -238,25 +260,59 @@ class ZebraPlanner {
                                     .back();
     const std::vector<std::uint32_t> candidates =
         request_.microbatches ? std::vector{*request_.microbatches} : microbatch_candidates(least);
+    with_candidates(shape, candidates);
+  }
+
+  struct Bounded {
+    Seconds at_least;
+    std::uint32_t order = 0;
+    std::uint32_t microbatches = 0;
+  };
+
+  /// Those that promise most come first, so that their times rule out the others.
+  void with_candidates(ZebraShape& shape, const std::vector<std::uint32_t>& candidates) {
+    std::vector<Bounded> bounded;
     for (const std::uint32_t r : candidates) {
+      const std::uint32_t order = order_;
+      order_ += 2;  // even, and with experts moved
+      if (!trials_.admits(r, 1)) continue;
       shape.microbatches = r;
-      if (trials_.admits(r, 1)) with_microbatches(shape);
+      bounded.push_back({zebra_bound_of_all(scenario_, shape, most_offload(shape)), order, r});
+    }
+    if (!request_.exhaustive) {
+      std::stable_sort(bounded.begin(), bounded.end(), [](const Bounded& a, const Bounded& b) {
+        return a.at_least < b.at_least;
+      });
+    }
+    for (const Bounded& candidate : bounded) {
+      if (!request_.exhaustive && !trials_.may_win(candidate.at_least)) break;
+      shape.microbatches = candidate.microbatches;
+      with_microbatches(shape, candidate.order);
     }
   }
 
-  void with_microbatches(ZebraShape shape) {
+  std::uint32_t most_offload(const ZebraShape& shape) const {
+    if (request_.assignment == ExpertAssignment::even) return 0;
+    const std::size_t attention = shape.groups.front().attention.size();
+    const std::size_t experts = shape.groups.front().experts.size();
+    if (attention % experts != 0 && experts % attention != 0) return 0;
+    return scenario_.model.experts / static_cast<std::uint32_t>(experts);
+  }
+
+  void with_microbatches(ZebraShape shape, std::uint32_t order) {
     shape.offload.assign(scenario_.model.layers.size(), 0);
-    Candidate even = trial(shape);
-    const std::vector<std::uint32_t> offload =
-        request_.assignment == ExpertAssignment::even ? shape.offload : gathered(shape, even);
+    const Schedule schedule = zebra_schedule(scenario_, shape);
+    if (most_offload(shape) == 0) {
+      trials_.offer(trials_.evaluate_to_win(order, schedule));
+      return;
+    }
+    Candidate even = trials_.evaluate(order, schedule);
+    const std::vector<std::uint32_t> offload = gathered(shape, even);
     trials_.offer(std::move(even));
     if (offload == shape.offload) return;
     shape.offload = offload;
-    trials_.offer(trial(shape));
-  }
-
-  Candidate trial(const ZebraShape& shape) {
-    return trials_.evaluate(zebra_schedule(scenario_, shape));
+    if (!request_.exhaustive && !trials_.may_win(zebra_bound(scenario_, shape))) return;
+    trials_.offer(trials_.evaluate_to_win(order + 1, zebra_schedule(scenario_, shape)));
   }
 
   /// Algorithm 1 on the first group, whose times and memory stand for all.
@@ -350,6 +406,7 @@ class ZebraPlanner {
   const Scenario& scenario_;
   const PlanRequest& request_;
   Trials& trials_;
+  std::uint32_t order_ = 0;
 };
 
 // --- expert parallelism ---
@@ -393,12 +450,13 @@ void plan_expert_parallel(const Scenario& scenario, const PlanRequest& request, 
       request.microbatches ? std::vector{*request.microbatches} : microbatch_candidates(least);
   const std::vector<std::uint32_t> chunks =
       request.chunks ? std::vector{*request.chunks} : std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8};
+  std::uint32_t order = 0;
   for (const std::uint32_t r : microbatches) {
     shape.microbatches = r;
     for (const std::uint32_t c : chunks) {
       shape.chunks = c;
       if (!trials.admits(r, c)) continue;
-      trials.offer(trials.evaluate(expert_parallel_schedule(scenario, shape)));
+      trials.offer(trials.evaluate_to_win(order++, expert_parallel_schedule(scenario, shape)));
     }
     if (trials.has_fitting()) return;
   }

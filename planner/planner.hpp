@@ -33,6 +33,8 @@ struct PlanRequest {
   std::optional<std::uint32_t> chunks;
   std::optional<std::uint32_t> groups;
   ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
+  /// Simulate also the candidates that a bound rules out. The plan is the same.
+  bool exhaustive = false;
 };
 
 /// Times a schedule that has no faults; with or without the launch rule.
