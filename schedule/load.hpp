@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -10,13 +11,57 @@
 
 namespace zebroid {
 
-/// Bytes, more than 0, from one member of a group to another, by their places in it.
+/// Bytes from one member of a group to another, by their places in it.
 struct Message {
   std::uint32_t from = 0;
   std::uint32_t to = 0;
   Bytes bytes;
 
   friend bool operator==(const Message&, const Message&) = default;
+};
+
+/// What the members of a group send each other, by sender, then receiver. Equal messages of one
+/// sender to consecutive receivers are kept as one.
+class Messages {
+ public:
+  class Iterator {
+   public:
+    using difference_type = std::ptrdiff_t;
+    using value_type = Message;
+
+    Message operator*() const { return {run_->from, run_->to + passed_, run_->bytes}; }
+    Iterator& operator++() {
+      if (++passed_ == run_->count) {
+        ++run_;
+        passed_ = 0;
+      }
+      return *this;
+    }
+    friend bool operator==(const Iterator&, const Iterator&) = default;
+
+   private:
+    friend class Messages;
+    struct Run {
+      std::uint32_t from = 0;
+      std::uint32_t to = 0;
+      std::uint32_t count = 0;
+      Bytes bytes;
+    };
+    explicit Iterator(const Run* run) : run_(run) {}
+    const Run* run_;
+    std::uint32_t passed_ = 0;
+  };
+
+  /// After all that are there already.
+  void add(const Message& message);
+  Iterator begin() const { return Iterator(runs_.data()); }
+  Iterator end() const { return Iterator(runs_.data() + runs_.size()); }
+  std::size_t size() const { return size_; }
+  bool empty() const { return runs_.empty(); }
+
+ private:
+  std::vector<Iterator::Run> runs_;
+  std::size_t size_ = 0;
 };
 
 /// What the ops of one schedule cost: all that an engine knows beside the schedule. A prediction
@@ -50,10 +95,9 @@ class Load {
   /// The first op, by layer, microbatch and chunk, that costs what `op` does: on each rank equal
   /// seconds() and rows(), in each group equal bytes() and latency().
   virtual Op like(const Op& op) const { return op; }
-  /// The messages of an exchange over the members of `group`, by sender, then receiver. O(members^2)
-  /// unless a load knows better.
-  virtual std::vector<Message> messages(GroupId group, const std::vector<RankId>& members,
-                                        const Op& op) const;
+  /// The messages with bytes of an exchange over `group`, whose members these are. O(members^2) unless
+  /// a load knows better.
+  virtual Messages messages(GroupId group, const std::vector<RankId>& members, const Op& op) const;
 
   /// Ports and paths between the GPUs that the ranks of the schedule name.
   virtual const Network& network() const = 0;

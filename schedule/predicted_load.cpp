@@ -199,17 +199,17 @@ Op PredictedLoad::like(const Op& op) const {
 }
 
 /// Only pairs that may have bytes are asked: owners and holders, neighbours in a ring or chain.
-std::vector<Message> PredictedLoad::messages(GroupId group, const std::vector<RankId>& members,
-                                             const Op& op) const {
+Messages PredictedLoad::messages(GroupId group, const std::vector<RankId>& members,
+                                 const Op& op) const {
   const auto size = static_cast<std::uint32_t>(members.size());
   const bool rings = op.work == Work::reduce_shared || op.work == Work::reduce_norm ||
                      op.work == Work::gather;
   const bool tokens = op.work == Work::dispatch || op.work == Work::combine;
   if (!rings && !tokens) return Load::messages(group, members, op);
-  std::vector<Message> out;
+  Messages out;
   const auto ask = [&](std::uint32_t from, std::uint32_t to) {
     const Bytes sent = bytes(group, op, members[from], members[to]);
-    if (sent.value > 0) out.push_back({from, to, sent});
+    if (sent.value > 0) out.add({from, to, sent});
   };
   const auto owns = [&](std::uint32_t m) {
     return schedule_.ranks[members[m].value].sequences > 0;

@@ -40,8 +40,8 @@ class WhatIf final : public Load {
   double sm_share(RankId rank) const override { return load_.sm_share(rank); }
   RankId like(RankId rank) const override { return like_[rank.value]; }
   Op like(const Op& op) const override { return load_.like(op); }
-  std::vector<Message> messages(GroupId group, const std::vector<RankId>& members,
-                                const Op& op) const override {
+  Messages messages(GroupId group, const std::vector<RankId>& members,
+                    const Op& op) const override {
     return load_.messages(group, members, op);
   }
   const Network& network() const override { return network_; }

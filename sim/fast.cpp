@@ -160,6 +160,7 @@ class FastSimulation::Engine final : RuleEngine {
   MaxMin max_min_;  // of joint flows, or of lanes
   std::vector<Crossings> paths_;
   std::vector<double> rates_;
+  std::vector<double> most_;
   std::vector<JointFlow> joint_;
   bool joint_changed_ = false;
   std::vector<std::uint32_t> live_of_member_;  // flows, lane by lane
@@ -261,6 +262,7 @@ void FastSimulation::Engine::prepare_profile() {
   max_min_ = MaxMin(bandwidths(load().network(), folded()), lanes_.size());
   paths_.resize(lanes_.size());
   rates_.resize(lanes_.size());
+  most_.resize(lanes_.size());
   sharers_.reserve(lanes_.size());
   sharing_traffics_.reserve(lanes_.size());
 }
@@ -321,7 +323,14 @@ void FastSimulation::Engine::make_profile(std::uint32_t t, const Wires& wires) {
     }
     ++profile.ends.back().members;
   }
-  for (Crossing& load : profile.loads) load.weight /= profile.total();
+  double messages = 0;
+  double bytes = 0;
+  for (const std::uint32_t w : traffic.wires) {
+    for (const Message message : wires.all()[w].messages) bytes += message.bytes.value;
+    messages += static_cast<double>(wires.all()[w].messages.size());
+  }
+  profile.flow_rate = bytes / messages / profile.total();
+  for (Crossing& load : profile.loads) load.weight /= profile.total() * profile.flow_rate;
 }
 
 Seconds FastSimulation::Engine::run() {
@@ -499,8 +508,13 @@ void FastSimulation::Engine::find_speeds() {
   }
   const std::size_t count = sharers_.size();
   for (std::size_t i = 0; i < count; ++i) paths_[i] = lanes_[sharers_[i]].profile->loads;
-  max_min_.solve(std::span(paths_).first(count), std::span(rates_).first(count), 1);
-  for (std::size_t i = 0; i < count; ++i) lanes_[sharers_[i]].speed = rates_[i];
+  for (std::size_t i = 0; i < count; ++i) most_[i] = lanes_[sharers_[i]].profile->flow_rate;
+  max_min_.solve(std::span(paths_).first(count), std::span(rates_).first(count),
+                 std::span(most_).first(count));
+  for (std::size_t i = 0; i < count; ++i) {
+    rates_[i] /= most_[i];
+    lanes_[sharers_[i]].speed = rates_[i];
+  }
   if (count > SpeedMemo::most_lanes) return;
   known.lanes = count;
   std::copy(sharing_traffics_.begin(), sharing_traffics_.end(), known.traffics.begin());

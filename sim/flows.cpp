@@ -20,7 +20,7 @@ class FlowMaker {
 
   void add(const Wire& wire) {
     const auto& members = schedule_.groups[wire.group.value];
-    for (const auto& [from, to, bytes] : wire.messages) {
+    for (const auto [from, to, bytes] : wire.messages) {
       const RankId a = members[from];
       const RankId b = members[to];
       const Path path = network_.path(schedule_.ranks[a.value].gpu, schedule_.ranks[b.value].gpu);

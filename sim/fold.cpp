@@ -125,7 +125,7 @@ class Refinement {
     const auto& members = schedule_.groups[wire.group.value];
     const std::uint64_t salt =
         mix(key_of(wire.op)) ^ mix(std::bit_cast<std::uint64_t>(wire.latency.value));
-    for (const auto& [from, to, bytes] : wire.messages) {
+    for (const auto [from, to, bytes] : wire.messages) {
       const RankId a = members[from];
       const RankId b = members[to];
       const Path path = network_.path(schedule_.ranks[a.value].gpu, schedule_.ranks[b.value].gpu);
@@ -188,7 +188,7 @@ Wires::Wires(const Schedule& schedule, const Load& load, const std::function<voi
       wire.messages = load.messages({g}, schedule.groups[g], op);
       ensure(std::isfinite(wire.latency.value) && wire.latency.value >= 0,
              "a latency is not a finite time");
-      for (const Message& message : wire.messages) {
+      for (const Message message : wire.messages) {
         ensure(std::isfinite(message.bytes.value) && message.bytes.value > 0,
                "a message is not a finite size");
       }

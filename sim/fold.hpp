@@ -14,7 +14,7 @@ struct Wire {
   GroupId group;
   Op op;  ///< the first of them, with slot 0
   Seconds latency;
-  std::vector<Message> messages;
+  Messages messages;
 };
 
 /// All wires of a schedule, group by group. Throws Error(internal) for a message or latency that is

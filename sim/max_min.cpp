@@ -1,6 +1,7 @@
 #include "sim/max_min.hpp"
 
 #include <algorithm>
+#include <limits>
 
 namespace zebroid {
 
@@ -30,24 +31,30 @@ void MaxMin::begin(std::span<const Crossings> flows) {
   }
 }
 
-void MaxMin::solve(std::span<const Crossings> flows, std::span<double> rates, double most) {
+void MaxMin::solve(std::span<const Crossings> flows, std::span<double> rates,
+                   std::span<const double> most) {
   begin(flows);
   constexpr double one_share = 1 + 1e-12;
   // Rounding may leave less than nothing of small weights beside large ones.
   const auto is_open = [this](std::uint32_t p) { return open_on_[p] > 0 && weight_[p] > 0; };
+  const auto most_of = [&](std::uint32_t f) {
+    return most.empty() ? std::numeric_limits<double>::infinity() : most[f];
+  };
   while (!open_.empty()) {
-    double least = most;
+    double least = std::numeric_limits<double>::infinity();
     for (const std::uint32_t p : touched_) {
       if (is_open(p)) least = std::min(least, left_[p] / weight_[p]);
+    }
+    if (!most.empty()) {
+      for (const std::uint32_t f : open_) least = std::min(least, most[f]);
     }
     for (const std::uint32_t p : touched_) {
       tight_[p] = is_open(p) && left_[p] / weight_[p] <= least * one_share ? 1 : 0;
     }
-    const bool all = least >= most;
     const auto fix = [&](std::uint32_t f) {
-      bool is_tight = all;
-      for (const Crossing& crossing : flows[f]) is_tight |= tight_[crossing.port] != 0;
-      if (!is_tight) return false;
+      bool is_fixed = most_of(f) <= least;
+      for (const Crossing& crossing : flows[f]) is_fixed |= tight_[crossing.port] != 0;
+      if (!is_fixed) return false;
       rates[f] = least;
       for (const auto& [port, weight] : flows[f]) {
         left_[port] = std::max(0.0, left_[port] - least * weight);

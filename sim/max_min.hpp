@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <vector>
 
@@ -25,11 +24,11 @@ class MaxMin {
   /// For at most `flows` flows at once.
   MaxMin(std::vector<double> bandwidths, std::size_t flows);
 
-  /// rates[i] becomes the rate of flows[i], at most `most`; without `most` every flow crosses at
-  /// least one port. Shares that agree to 1e-12 are one share, so that symmetric flows get bit-equal
-  /// rates. O(distinct shares * flows); allocates nothing.
+  /// rates[i] becomes the rate of flows[i], at most most[i] where there is a `most`; without, every
+  /// flow crosses at least one port. Shares that agree to 1e-12 are one share, so that symmetric
+  /// flows get bit-equal rates. O(distinct shares * flows); allocates nothing.
   void solve(std::span<const Crossings> flows, std::span<double> rates,
-             double most = std::numeric_limits<double>::infinity());
+             std::span<const double> most = {});
 
  private:
   void begin(std::span<const Crossings> flows);

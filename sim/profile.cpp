@@ -18,7 +18,7 @@ std::vector<Crossing> bytes_on_ports(const Schedule& schedule, const Network& ne
   std::vector<double> bytes_on(fold.first_port.size(), 0);
   for (const Wire* wire : wires) {
     const auto& ranks = schedule.groups[wire->group.value];
-    for (const auto& [from, to, bytes] : wire->messages) {
+    for (const auto [from, to, bytes] : wire->messages) {
       for (const PortId port : network.path(schedule.ranks[ranks[from].value].gpu,
                                             schedule.ranks[ranks[to].value].gpu)) {
         const std::uint32_t port_class = fold.port_class[port.value];

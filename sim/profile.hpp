@@ -42,7 +42,8 @@ struct Profile {
   };
   std::vector<End> ends;               ///< in order; none for an exchange without bytes
   std::vector<std::uint32_t> members;  ///< those that wait for bytes, by end
-  std::vector<Crossing> loads;         ///< bytes per second on one port of each class, on average
+  double flow_rate = 0;                ///< bytes per second of one message, on average
+  std::vector<Crossing> loads;         ///< messages on one port of each class that go at this rate
   PortSet ports;
   bool is_uneven = false;  ///< it may meet no other
 

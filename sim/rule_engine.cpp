@@ -105,7 +105,7 @@ void RuleEngine::find_traffics(const Wires& wires) {
     if (std::find(fold_.uneven.begin(), fold_.uneven.end(), w) == fold_.uneven.end()) continue;
     traffic.is_uneven = true;
     traffic.sent_by_rank.resize(schedule_.ranks.size());
-    for (const auto& [from, to, bytes] : wire.messages) {
+    for (const auto [from, to, bytes] : wire.messages) {
       traffic.sent_by_rank[schedule_.groups[wire.group.value][from].value] += bytes;
     }
   }
@@ -127,7 +127,7 @@ void RuleEngine::fill(Traffic& traffic, const Wire& wire) const {
     member_of.push_back(static_cast<std::uint32_t>(at - members.begin()));
     if (stands_for[member_of[i]] == none) stands_for[member_of[i]] = i;
   }
-  for (const auto& [from, to, bytes] : wire.messages) {
+  for (const auto [from, to, bytes] : wire.messages) {
     const std::uint32_t m = member_of[from];
     traffic.takes_part[m] = traffic.takes_part[member_of[to]] = 1;
     if (stands_for[m] == from) traffic.sent[m] += bytes;

@@ -218,7 +218,7 @@ class SimGridEngine final : RuleEngine {
   }
 
   void add_flows(std::uint32_t x, const Wire& wire) {
-    for (const auto& [from, to, bytes] : wire.messages) {
+    for (const auto [from, to, bytes] : wire.messages) {
       const GpuId a = gpu_of(wire, from);
       const GpuId b = gpu_of(wire, to);
       Task& task = new_part(x);
@@ -234,7 +234,7 @@ class SimGridEngine final : RuleEngine {
     const std::size_t n = members(traffic_of(x).group).size();
     std::vector<char> are_peers(n * n, 0);
     for (std::size_t m = 0; m < n; ++m) are_peers[m * n + m] = 1;
-    for (const auto& [from, to, bytes] : wire.messages) {
+    for (const auto [from, to, bytes] : wire.messages) {
       const GpuId a = gpu_of(wire, from);
       const GpuId b = gpu_of(wire, to);
       are_peers[from * n + to] = are_peers[to * n + from] = 1;
