@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <poll.h>
 
 #include <CLI/CLI.hpp>
 #include <exception>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/ranks.hpp"
 #include "core/error.hpp"
 
 namespace zebroid {
@@ -28,6 +30,7 @@ struct Flags {
   std::string color = "auto";
   std::vector<std::string> vary;
   std::optional<std::string> jobs;
+  std::optional<std::string> sweep_output;
   std::vector<std::string> paths;
   std::optional<std::string> what;
 };
@@ -129,14 +132,20 @@ void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       ->required()
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--jobs", flags.jobs, "points at once [as many as there are cores]");
+  command->add_option("--jobs", flags.jobs,
+                      "worker processes [as many as there are cores; 1 per rank under mpirun]");
+  command->add_option("-o,--output", flags.sweep_output,
+                      "write the lines to this file once all are done; killed before, the same "
+                      "command goes on where it was");
   command->footer(
       "Example:\n"
       "  zebroid sweep --model mixtral-d1 --cluster o1 --vary cluster.A40=2:12 \\\n"
-      "      --vary training.sequence_length=4096,16384 > sweep.ndjson");
+      "      --vary training.sequence_length=4096,16384 -o sweep.ndjson\n"
+      "  mpirun -n 8 zebroid sweep ... spreads the points over 8 MPI ranks.");
   command->callback([&flags, &chosen] {
     chosen = [&flags] {
-      return sweep_command(flags.request, {flags.vary, flags.jobs}, flags.output);
+      return sweep_command(flags.request, {flags.vary, flags.jobs, flags.sweep_output},
+                           flags.output);
     };
   });
 }
@@ -195,6 +204,27 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error) {
   return fmt::format("{}\nTry `{}`.", message, help);
 }
 
+/// Refuses what cannot run on several MPI ranks.
+void check_ranks(const CLI::App& app) {
+  if (!app.got_subcommand("sweep")) {
+    throw Error(ErrorKind::input, "only sweep runs on several MPI ranks");
+  }
+  if (has_mpi()) return;
+  throw Error(ErrorKind::hardware,
+              "this zebroid was built without MPI and cannot use several ranks; install Open MPI "
+              "and Boost.MPI (libopenmpi-dev, libboost-mpi-dev) and build it again");
+}
+
+/// Says what ends this process. What all ranks of an mpirun would say, the first says for all: that
+/// ends the others while they wait here.
+void print_end(std::string_view message) {
+  const int rank = rank_place().rank;
+  if (rank == 0) return print_note(fmt::format("zebroid: {}", message));
+  constexpr int enough_ms = 3000;
+  if (::poll(nullptr, 0, enough_ms) < 0) return;
+  print_note(fmt::format("zebroid: rank {}: {}", rank, message));
+}
+
 int run(int argc, char** argv) {
   CLI::App app("How to train a Mixture-of-Experts model on GPUs of several generations.",
                "zebroid");
@@ -215,14 +245,15 @@ int run(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     std::ostringstream text;
     app.exit(success, text, text);
-    print_out(text.str());
+    if (rank_place().rank == 0) print_out(text.str());
     return 0;
   } catch (const CLI::ParseError& error) {
-    print_note("zebroid: " + usage_message(app, error));
+    print_end(usage_message(app, error));
     return exit_usage;
   }
   if (flags.color == "always") flags.output.color = ColorMode::always;
   if (flags.color == "never") flags.output.color = ColorMode::never;
+  if (rank_place().size > 1) check_ranks(app);
   notice_interrupts();
   return chosen();
 }
@@ -233,16 +264,16 @@ int run_command_line(int argc, char** argv) noexcept {
   try {
     try {
       return run(argc, argv);
-    } catch (const Interrupted&) {
-      print_note("zebroid: interrupted");
+    } catch (const Interrupted& interrupted) {
+      if (rank_place().rank == 0) print_end(interrupted.what());
       return exit_interrupted;
     } catch (const Error& error) {
-      print_note(fmt::format("zebroid: {}", error.what()));
+      print_end(error.what());
       return static_cast<int>(error.kind());
     } catch (const std::bad_alloc&) {
-      print_note("zebroid: out of memory");
+      print_end("out of memory");
     } catch (const std::exception& error) {
-      print_note(fmt::format("zebroid: internal error: {}; please report it", error.what()));
+      print_end(fmt::format("internal error: {}; please report it", error.what()));
     }
   } catch (...) {  // not even stderr can be written
   }

@@ -34,8 +34,9 @@ int simulate_file_command(const std::string& path, const PredictionRequest& pred
                           const OutputFiles& files, const Output& output);
 
 struct SweepRequest {
-  std::vector<std::string> vary;    ///< PATH=VALUES each
-  std::optional<std::string> jobs;  ///< points at once, each in a process of its own
+  std::vector<std::string> vary;      ///< PATH=VALUES each
+  std::optional<std::string> jobs;    ///< worker processes, of each rank under mpirun
+  std::optional<std::string> output;  ///< the file for the lines
 };
 int sweep_command(const Request& request, const SweepRequest& sweep, const Output& output);
 int verify_command(const std::vector<std::string>& paths, const Output& output);

@@ -6,7 +6,9 @@
 #include <charconv>
 #include <filesystem>
 
+#include "core/digest.hpp"
 #include "core/error.hpp"
+#include "core/file.hpp"
 #include "models/config_dir.hpp"
 
 namespace zebroid {
@@ -101,6 +103,36 @@ Json* descend(Json& at, const std::string& key) {
   return is_index && index < at.size() ? &at[index] : nullptr;
 }
 
+/// The fields of a request by their names in a --scenario file.
+struct Fields {
+  std::vector<std::pair<std::string, std::optional<std::string>*>> texts;
+  std::vector<std::pair<std::string, std::vector<std::string>*>> lists;
+};
+
+Fields fields_of(Request& request) {
+  Fields out;
+  out.texts = {{"model", &request.model},
+               {"cluster", &request.cluster},
+               {"network", &request.network},
+               {"sequence_length", &request.sequence_length},
+               {"global_batch", &request.global_batch},
+               {"microbatches", &request.microbatches},
+               {"chunks", &request.chunks},
+               {"groups", &request.groups},
+               {"expert_assignment", &request.expert_assignment},
+               {"recompute", &request.recompute},
+               {"optimizer", &request.optimizer},
+               {"routing", &request.routing},
+               {"seed", &request.seed},
+               {"engine", &request.prediction.engine},
+               {"fidelity", &request.prediction.fidelity}};
+  out.lists = {{"strategy", &request.strategies},
+               {"calibration", &request.calibrations},
+               {"slow", &request.prediction.slow},
+               {"set", &request.settings}};
+  return out;
+}
+
 }  // namespace
 
 std::string Request::name_of(const std::string& key) const {
@@ -177,6 +209,17 @@ std::pair<std::string, Json> parse_setting(const std::string& text) {
   }
 }
 
+std::string identity_of(const Json& value) {
+  std::string out = to_text(value);
+  if (!value.is_string()) return out;
+  const auto text = value.get<std::string>();
+  std::error_code ignored;
+  if (fs::is_regular_file(text, ignored)) {
+    out += " " + to_text(digest(read_file(text, JsonLimits().bytes)));
+  }
+  return out;
+}
+
 void set_field(Json& scenario, const std::string& path, const Json& value) {
   constexpr std::string_view cluster = "cluster.";
   if (path.starts_with(cluster)) {
@@ -211,27 +254,7 @@ void read_scenario_file(Request& request) {
   const JsonDocument document = read_json(*request.scenario_file);
   Faults faults;
   const JsonView root(document, faults);
-  const std::vector<std::pair<std::string, std::optional<std::string>*>> texts = {
-      {"model", &request.model},
-      {"cluster", &request.cluster},
-      {"network", &request.network},
-      {"sequence_length", &request.sequence_length},
-      {"global_batch", &request.global_batch},
-      {"microbatches", &request.microbatches},
-      {"chunks", &request.chunks},
-      {"groups", &request.groups},
-      {"expert_assignment", &request.expert_assignment},
-      {"recompute", &request.recompute},
-      {"optimizer", &request.optimizer},
-      {"routing", &request.routing},
-      {"seed", &request.seed},
-      {"engine", &request.prediction.engine},
-      {"fidelity", &request.prediction.fidelity}};
-  const std::vector<std::pair<std::string, std::vector<std::string>*>> lists = {
-      {"strategy", &request.strategies},
-      {"calibration", &request.calibrations},
-      {"slow", &request.prediction.slow},
-      {"set", &request.settings}};
+  const auto [texts, lists] = fields_of(request);
   std::vector<std::string> known = {"schema"};
   for (const auto& [key, target] : texts) known.push_back(key);
   for (const auto& [key, target] : lists) known.push_back(key);
@@ -327,6 +350,24 @@ void Resolver::read_plans() {
         static_cast<Strategy>(parse_choice(request_.name_of("strategy"), name, strategy_names()));
     plans_.push_back(plan);
   }
+}
+
+std::string Resolver::identity() const {
+  Json out;
+  Request request = request_;
+  const auto [texts, lists] = fields_of(request);
+  for (const auto& [key, text] : texts) out["request"][key] = text->value_or("");
+  for (const auto& [key, list] : lists) out["request"][key] = *list;
+  out["base"] = base_;
+  for (const GpuSpec& gpu : gpu_catalogue()) out["gpus"][gpu.name] = to_json(gpu);
+  std::vector<GpuSpec> calibrated;
+  for (const auto& [name, rows] : calibration_.gpus) calibrated.push_back({.name = name});
+  out["calibration"] = to_json(calibration_, calibrated);
+  std::string text = to_text(out) + identity_of(base_["routing"]["spec"]);
+  for (const std::string& setting : request_.settings) {
+    text += identity_of(parse_setting(setting).second);
+  }
+  return text;
 }
 
 Resolved Resolver::resolve(const std::vector<std::pair<std::string, Json>>& changes) const {

@@ -71,6 +71,9 @@ class Resolver {
   const Predictor& predictor() const { return predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool every_strategy() const { return every_strategy_; }
+  /// All that results depend on but changes, the build and further values that name files: equal
+  /// texts, equal results.
+  std::string identity() const;
 
  private:
   void read_model_file(const std::string& name_or_path);
@@ -89,6 +92,9 @@ class Resolver {
 /// Splits "PATH=VALUE"; the value is JSON when it reads as JSON, else a string. Throws
 /// Error(input).
 std::pair<std::string, Json> parse_setting(const std::string& text);
+
+/// The value as text; one that names a file stands for the file's content too.
+std::string identity_of(const Json& value);
 
 /// Sets a field of a resolved scenario by its dotted path, as "training.sequence_length" or
 /// "cluster.gpus.0.count"; "cluster.KIND" is the number of GPUs of a kind. Throws Error(input) with

@@ -6,34 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include "core/error.hpp"
+#include "core/system.hpp"
 
 namespace zebroid {
 namespace {
-
-[[noreturn]] void fail(std::string_view doing, const std::filesystem::path& path, int code) {
-  throw Error(ErrorKind::input, fmt::format("{}: cannot {}: {}", path.string(), doing,
-                                            std::generic_category().message(code)));
-}
-
-/// A file descriptor that closes itself.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(const Descriptor&) = delete;
-  Descriptor& operator=(const Descriptor&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  int fd_;
-};
 
 /// Removes a temporary file unless it was renamed away.
 class TemporaryFile {
@@ -51,23 +30,34 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
-void write_all(int fd, std::string_view content, const std::filesystem::path& path) {
-  while (!content.empty()) {
-    const ssize_t written = ::write(fd, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail("write", path, errno);
-    content.remove_prefix(static_cast<std::size_t>(written));
+/// Collects small pieces before it writes them.
+class Buffer {
+ public:
+  Buffer(int fd, const std::filesystem::path& path) : fd_(fd), path_(path) {}
+  void add(std::string_view piece) {
+    constexpr std::size_t enough = std::size_t{1} << 20U;
+    pending_ += piece;
+    if (pending_.size() >= enough) flush();
   }
-}
+  void flush() {
+    if (!write_all(fd_, pending_)) refuse_file(path_, "write", errno);
+    pending_.clear();
+  }
+
+ private:
+  int fd_;
+  const std::filesystem::path& path_;
+  std::string pending_;
+};
 
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (file.get() < 0) fail("read", path, errno);
+  if (file.get() < 0) refuse_file(path, "read", errno);
   struct stat info {};
-  if (::fstat(file.get(), &info) != 0) fail("read", path, errno);
-  if (S_ISDIR(info.st_mode)) fail("read", path, EISDIR);
+  if (::fstat(file.get(), &info) != 0) refuse_file(path, "read", errno);
+  if (S_ISDIR(info.st_mode)) refuse_file(path, "read", EISDIR);
   if (!S_ISREG(info.st_mode) && !S_ISFIFO(info.st_mode)) {
     throw Error(ErrorKind::input, fmt::format("{}: not a regular file", path.string()));
   }
@@ -80,7 +70,7 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
     const ssize_t got = ::read(file.get(), content.data() + have, step);
     content.resize(have + (got > 0 ? static_cast<std::size_t>(got) : 0));
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("read", path, errno);
+    if (got < 0) refuse_file(path, "read", errno);
     if (content.size() > limit) {
       throw Error(ErrorKind::input,
                   fmt::format("{}: longer than the limit of {} bytes", path.string(), limit));
@@ -90,24 +80,33 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit) {
 }
 
 void write_file(const std::filesystem::path& path, std::string_view content) {
+  write_file(path, [content](const Sink& write) { write(content); });
+}
+
+void write_file(const std::filesystem::path& path, const std::function<void(const Sink&)>& make) {
+  const auto fill = [&](int fd) {
+    Buffer buffer(fd, path);
+    make([&buffer](std::string_view piece) { buffer.add(piece); });
+    buffer.flush();
+  };
   struct stat info {};
   if (::stat(path.c_str(), &info) == 0 &&
       !S_ISREG(info.st_mode)) {  // a pipe or terminal: nothing to replace
     const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    if (file.get() < 0) fail("write", path, errno);
-    write_all(file.get(), content, path);
+    if (file.get() < 0) refuse_file(path, "write", errno);
+    fill(file.get());
     return;
   }
   std::string name = path.string() + ".XXXXXX";
   Descriptor file(::mkostemp(name.data(), O_CLOEXEC));
-  if (file.get() < 0) fail("write", path, errno);
+  if (file.get() < 0) refuse_file(path, "write", errno);
   TemporaryFile temporary(name);
   constexpr mode_t readable_by_all = 0644;
   ::fchmod(file.get(), readable_by_all);
-  write_all(file.get(), content, path);
-  if (::fsync(file.get()) != 0) fail("write", path, errno);
-  if (::close(file.release()) != 0) fail("write", path, errno);
-  if (::rename(temporary.path().c_str(), path.c_str()) != 0) fail("write", path, errno);
+  fill(file.get());
+  if (::fsync(file.get()) != 0) refuse_file(path, "write", errno);
+  if (::close(file.release()) != 0) refuse_file(path, "write", errno);
+  if (::rename(temporary.path().c_str(), path.c_str()) != 0) refuse_file(path, "write", errno);
   temporary.keep();
 }
 

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -15,5 +16,8 @@ std::string read_file(const std::filesystem::path& path, std::size_t limit);
 /// old file or the new one, never half of it. Throws Error(input) naming the path and the system's
 /// reason (full disk, no permission).
 void write_file(const std::filesystem::path& path, std::string_view content);
+/// The same with content that `make` writes piece by piece, for what need not be in memory at once.
+using Sink = std::function<void(std::string_view)>;
+void write_file(const std::filesystem::path& path, const std::function<void(const Sink&)>& make);
 
 }  // namespace zebroid

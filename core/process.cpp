@@ -4,36 +4,29 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdlib>
 #include <cstring>
-#include <map>
 #include <new>
-#include <system_error>
+#include <optional>
 #include <utility>
-#include <vector>
 
 #include "core/error.hpp"
+#include "core/system.hpp"
 
 namespace zebroid {
 namespace {
 
-std::string system_message(int code) { return std::generic_category().message(code); }
+using Clock = std::chrono::steady_clock;
+using Number = Workers::Number;
 
-void write_all(int fd, const std::string& text) {
-  std::size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t written = ::write(fd, text.data() + done, text.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) return;
-    done += static_cast<std::size_t>(written);
-  }
-}
+constexpr double horizon_s = 0.05;  // a worker asks for work about that often
 
 /// First byte: 0 before the output, else an ErrorKind before its message.
 std::string report_of(const std::function<std::string()>& work) {
@@ -51,34 +44,53 @@ std::string report_of(const std::function<std::string()>& work) {
   }
 }
 
-/// What remains of the child after the fork. Never returns.
-[[noreturn]] void be_child(int fd, const std::function<std::string()>& work, bool silent) {
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  std::signal(SIGINT, SIG_IGN);  // a terminal sends it to all; the parent decides
-  std::signal(SIGTERM, SIG_DFL);
-  if (silent) {
-    const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (nowhere >= 0) ::dup2(nowhere, STDERR_FILENO);
-  }
-  write_all(fd, report_of(work));
-  ::_exit(0);  // neither flushes nor destroys what is the parent's
+ProcessResult result_of(const std::string& report) {
+  const std::string text = report.substr(1);
+  if (report.front() == '\0') return {text, nullptr};
+  return {"", std::make_exception_ptr(Error(static_cast<ErrorKind>(report.front()), text))};
 }
 
+/// A report behind its size.
+std::string framed(const std::string& report) {
+  const std::uint64_t size = report.size();
+  std::string out(sizeof size, '\0');
+  std::memcpy(out.data(), &size, sizeof size);
+  return out + report;
+}
+
+/// Takes the first whole report off what a child has written.
+std::optional<std::string> next_report(std::string& unread) {
+  std::uint64_t size = 0;
+  if (unread.size() < sizeof size) return std::nullopt;
+  std::memcpy(&size, unread.data(), sizeof size);
+  if (unread.size() - sizeof size < size) return std::nullopt;
+  std::string report = unread.substr(sizeof size, size);
+  unread.erase(0, sizeof size + size);
+  return report;
+}
+
+/// The next number from the parent; nothing once it has gone.
+std::optional<Number> next_number(int fd) {
+  Number number = 0;
+  const ssize_t got = ::recv(fd, &number, sizeof number, MSG_WAITALL);
+  if (got != sizeof number) return std::nullopt;
+  return number;
+}
+
+/// A fork that lives in `body`, which talks to this process through one end of a socket.
 class Child {
  public:
-  Child(const std::function<std::string()>& work, bool silent) {
+  Child(const std::function<void(int)>& body, bool silent) {
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
-      throw Error(ErrorKind::internal, "cannot make a pipe: " + system_message(errno));
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+      throw Error(ErrorKind::internal, "cannot make a socket: " + system_message(errno));
     }
+    const Descriptor theirs(ends[1]);
+    fd_ = ends[0];
+    const pid_t parent = ::getpid();
     pid_ = ::fork();
     const int failure = errno;
-    if (pid_ == 0) {
-      ::close(ends[0]);
-      be_child(ends[1], work, silent);
-    }
-    ::close(ends[1]);
-    fd_ = ends[0];
+    if (pid_ == 0) become(parent, theirs.get(), body, silent);
     if (pid_ < 0) {
       ::close(fd_);
       throw Error(ErrorKind::internal, "cannot start a process: " + system_message(failure));
@@ -88,45 +100,56 @@ class Child {
   Child& operator=(const Child&) = delete;
   ~Child() {
     ::close(fd_);
-    if (pid_ > 0) {
-      ::kill(pid_, SIGKILL);
-      wait();
-    }
+    if (pid_ <= 0) return;
+    ::kill(pid_, SIGKILL);
+    wait();
   }
 
   int fd() const { return fd_; }
 
-  /// Reads what is there; true once there will be no more.
-  bool read_some() {
-    constexpr std::size_t piece = std::size_t{64} << 10U;
-    const std::size_t size = report_.size();
-    report_.resize(size + piece);
-    const ssize_t got = ::read(fd_, report_.data() + size, piece);
-    report_.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
-    return got == 0 || (got < 0 && errno != EINTR);
+  /// False when it has gone.
+  bool send(const std::vector<Number>& numbers) const {
+    const std::size_t size = numbers.size() * sizeof(Number);
+    return ::send(fd_, numbers.data(), size, MSG_NOSIGNAL) == static_cast<ssize_t>(size);
   }
 
-  ProcessResult result(const std::string& what) {
+  /// Adds what it has written to `unread`; false once there will be no more.
+  bool receive(std::string& unread) const {
+    constexpr std::size_t piece = std::size_t{64} << 10U;
+    const std::size_t size = unread.size();
+    unread.resize(size + piece);
+    const ssize_t got = ::read(fd_, unread.data() + size, piece);
+    unread.resize(size + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
+    return got > 0 || (got < 0 && errno == EINTR);
+  }
+
+  /// For one that has gone.
+  std::string cause_of_death() {
     const int status = wait();
-    ProcessResult out;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || report_.empty()) {
-      const std::string how =
-          WIFSIGNALED(status)
-              ? fmt::format("signal {} ({})", WTERMSIG(status), sigdescr_np(WTERMSIG(status)))
-              : fmt::format("exit code {}", WEXITSTATUS(status));
-      out.error = std::make_exception_ptr(
-          Error(ErrorKind::internal, fmt::format("{} died of {}", what, how)));
-    } else if (report_.front() != '\0') {
-      out.error = std::make_exception_ptr(
-          Error(static_cast<ErrorKind>(report_.front()), report_.substr(1)));
-    } else {
-      report_.erase(0, 1);
-      out.output = std::move(report_);
-    }
-    return out;
+    if (!WIFSIGNALED(status)) return fmt::format("exit code {}", WEXITSTATUS(status));
+    return fmt::format("signal {} ({})", WTERMSIG(status), sigdescr_np(WTERMSIG(status)));
   }
 
  private:
+  /// What remains of the child after the fork.
+  [[noreturn]] static void become(pid_t parent, int fd, const std::function<void(int)>& body,
+                                  bool silent) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(1);
+    for (const int signal : {SIGINT, SIGTERM}) {  // these go to whole groups; the parent decides
+      std::signal(signal, SIG_IGN);
+    }
+    if (silent) {
+      const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+      if (nowhere >= 0) ::dup2(nowhere, STDERR_FILENO);
+    }
+    // Others must not wait for an end of file because a copy is open here.
+    const auto own = static_cast<unsigned>(::dup2(fd, STDERR_FILENO + 1));
+    ::close_range(own + 1, ~0U, 0);
+    body(static_cast<int>(own));
+    ::_exit(0);  // neither flushes nor destroys what is the parent's
+  }
+
   int wait() {
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
@@ -137,24 +160,7 @@ class Child {
 
   pid_t pid_ = -1;
   int fd_ = -1;
-  std::string report_;
 };
-
-using Children = std::map<std::size_t, Child>;  // by number of the work
-
-/// Waits until some child has written, at most a tenth of a second, and returns those that ended.
-std::vector<std::size_t> read_children(Children& children) {
-  constexpr int most_ms = 100;
-  std::vector<pollfd> waiting;
-  for (const auto& [i, child] : children) waiting.push_back({child.fd(), POLLIN, 0});
-  std::vector<std::size_t> ended;
-  if (::poll(waiting.data(), waiting.size(), most_ms) <= 0) return ended;
-  std::size_t at = 0;
-  for (auto& [i, child] : children) {
-    if (waiting[at++].revents != 0 && child.read_some()) ended.push_back(i);
-  }
-  return ended;
-}
 
 }  // namespace
 
@@ -163,38 +169,146 @@ std::string ProcessResult::take() {
   return std::move(output);
 }
 
-void run_in_processes(std::size_t count, const std::function<std::string(std::size_t)>& work,
-                      const std::function<void(std::size_t, ProcessResult)>& done,
-                      const ProcessOptions& options) {
-  Children running;
-  std::map<std::size_t, ProcessResult> ended;
-  std::size_t next = 0;
-  std::size_t next_done = 0;
-  while (next_done < count) {
-    if (options.poll) options.poll();
-    while (next < count && running.size() < std::max<std::size_t>(options.jobs, 1)) {
-      const std::size_t i = next++;
-      running.try_emplace(
-          i, [&work, i] { return work(i); }, options.silent);
+std::string run_in_process(const std::function<std::string()>& work,
+                           const ProcessOptions& options) {
+  Workers workers(
+      1, [&work](Number) { return work(); }, options);
+  workers.give({0});
+  for (;;) {
+    constexpr std::chrono::milliseconds between_polls(100);
+    for (Workers::Finished& finished : workers.wait(between_polls)) return finished.result.take();
+  }
+}
+
+/// A child and its batch.
+class Workers::Worker {
+ public:
+  Worker(const Work& work, bool silent)
+      : child_(
+            [&work](int fd) {
+              while (const auto number = next_number(fd)) {
+                const auto one = [&] { return work(*number); };
+                if (!write_all(fd, framed(report_of(one)))) return;
+              }
+            },
+            silent) {}
+
+  int fd() const { return child_.fd(); }
+  const std::deque<Number>& batch() const { return batch_; }
+
+  /// False when it has gone.
+  bool give(const std::vector<Number>& numbers) {
+    batch_.assign(numbers.begin(), numbers.end());
+    since_ = Clock::now();
+    return child_.send(numbers);
+  }
+
+  /// Adds what it has finished; false once there will be no more.
+  bool collect(std::vector<Finished>& out) {
+    const bool lives = child_.receive(unread_);
+    for (;;) {
+      const auto report = next_report(unread_);
+      if (!report) return lives;
+      out.push_back({batch_.front(), result_of(*report)});
+      batch_.pop_front();
     }
-    for (const std::size_t i : read_children(running)) {
-      ended[i] = running.at(i).result(options.what);
-      running.erase(i);
-    }
-    for (auto first = ended.begin(); first != ended.end() && first->first == next_done;
-         first = ended.begin()) {
-      done(next_done++, std::move(first->second));
-      ended.erase(first);
+  }
+
+  /// Seconds since it was last asked or got its batch.
+  double lap() {
+    const auto now = Clock::now();
+    return std::chrono::duration<double>(now - std::exchange(since_, now)).count();
+  }
+
+  std::string cause_of_death() { return child_.cause_of_death(); }
+
+ private:
+  Child child_;
+  std::deque<Number> batch_;  // not finished yet; it is at the first
+  std::string unread_;
+  Clock::time_point since_;
+};
+
+Workers::Workers(std::size_t jobs, Work work, ProcessOptions options)
+    : work_(std::move(work)), options_(std::move(options)) {
+  for (std::size_t j = 0; j < jobs; ++j) {
+    workers_.push_back(std::make_unique<Worker>(work_, options_.silent));
+  }
+}
+
+Workers::~Workers() = default;
+
+std::size_t Workers::batch() const {
+  constexpr double most = 1024;  // fits the buffer of a socket
+  return pace_s_ > 0 ? static_cast<std::size_t>(std::clamp(horizon_s / pace_s_, 1.0, most)) : 1;
+}
+
+bool Workers::idle() const {
+  return queue_.empty() && std::any_of(workers_.begin(), workers_.end(), [](const auto& worker) {
+           return !worker || worker->batch().empty();
+         });
+}
+
+std::size_t Workers::wanted() const {
+  std::size_t out = 0;
+  const bool slow = pace_s_ == 0 || pace_s_ > horizon_s;  // nobody queues behind a long work
+  for (const auto& worker : workers_) {
+    if (!slow || !worker || worker->batch().empty()) out += batch();
+  }
+  return out - std::min(out, queue_.size());
+}
+
+void Workers::give(const std::vector<Number>& numbers) {
+  queue_.insert(queue_.end(), numbers.begin(), numbers.end());
+  hand_out();
+}
+
+void Workers::hand_out() {
+  for (auto& worker : workers_) {
+    if (queue_.empty()) return;
+    if (!worker) worker = std::make_unique<Worker>(work_, options_.silent);
+    if (!worker->batch().empty()) continue;
+    const std::size_t share = (queue_.size() + workers_.size() - 1) / workers_.size();
+    const auto end = queue_.begin() + static_cast<std::ptrdiff_t>(std::min(batch(), share));
+    if (worker->give({queue_.begin(), end})) {
+      queue_.erase(queue_.begin(), end);
+    } else {
+      worker.reset();  // it died with nothing to do
     }
   }
 }
 
-std::string run_in_process(const std::function<std::string()>& work,
-                           const ProcessOptions& options) {
-  std::string out;
-  run_in_processes(
-      1, [&work](std::size_t) { return work(); },
-      [&out](std::size_t, ProcessResult result) { out = result.take(); }, options);
+void Workers::collect(std::unique_ptr<Worker>& worker, std::vector<Finished>& out) {
+  const std::size_t before = out.size();
+  const bool lives = worker->collect(out);
+  if (const std::size_t finished = out.size() - before; finished > 0) {
+    constexpr double weight = 0.1;
+    const double pace = worker->lap() / static_cast<double>(finished);
+    pace_s_ = pace_s_ == 0 ? pace : pace_s_ + weight * (pace - pace_s_);
+  }
+  if (lives) return;
+  if (!worker->batch().empty()) {
+    const std::string message =
+        fmt::format("{} died of {}", options_.what, worker->cause_of_death());
+    out.push_back({worker->batch().front(),
+                   {"", std::make_exception_ptr(Error(ErrorKind::internal, message))}});
+    queue_.insert(queue_.begin(), worker->batch().begin() + 1, worker->batch().end());
+  }
+  worker.reset();
+}
+
+std::vector<Workers::Finished> Workers::wait(std::chrono::milliseconds most) {
+  hand_out();
+  std::vector<pollfd> waiting;
+  for (const auto& worker : workers_) waiting.push_back({worker ? worker->fd() : -1, POLLIN, 0});
+  const int ready = ::poll(waiting.data(), waiting.size(), static_cast<int>(most.count()));
+  if (options_.poll) options_.poll();
+  std::vector<Finished> out;
+  if (ready <= 0) return out;
+  for (std::size_t w = 0; w < workers_.size(); ++w) {
+    if (waiting[w].revents != 0) collect(workers_[w], out);
+  }
+  hand_out();
   return out;
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 INCLUDE = re.compile(r'\s*#\s*include\s*(["<])([^">]+)')
 HOMES = {  # headers of a library -> the only files that may include them
     r"(simgrid|xbt)/": "sim/simgrid*",
+    r"(mpi\.h|boost/mpi)": "cli/mpi_*",
     r"(cuda|cublas|cudnn|curand|nccl|nvml|nvtx)": "backend/cuda/*",
 }
 

@@ -589,6 +589,18 @@ TEST_F(BadInput, FilesThatCannotBeWrittenEndTheCommand) {
   EXPECT_TRUE(fs::is_empty(folder_.path() / "locked"));
 }
 
+TEST_F(BadInput, SweepsThatCannotBeWrittenAreRefusedBeforeAnyWork) {
+  fs::create_directory(folder_.path() / "folder");
+  folder_.write("diary.journal", "not one of ours");
+  expect_refusals("zebroid sweep --scenario base.json --vary cluster.A40=1:1000000 --output ",
+                  {{"folder", {"--output: folder: is a folder"}},
+                   {"nowhere/f", {"nowhere/f.journal: cannot write: No such file or directory"}},
+                   {"/dev/null", {"--output: /dev/null: not a regular file"}},
+                   {"''", {"--output: expected the name of a file"}},
+                   {"diary", {"diary.journal: not a journal of zebroid"}}});
+  EXPECT_EQ(folder_.read("diary.journal"), "not one of ours");
+}
+
 TEST_F(BadInput, ADiskThatFillsUpLeavesTheOldFileAndNoHalfOne) {
   folder_.write("step.svg", "old");
   expect_refusal("ulimit -f 1; zebroid simulate --scenario base.json --svg step.svg",
