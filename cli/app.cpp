@@ -137,14 +137,17 @@ void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   command->add_option("-o,--output", flags.sweep_output,
                       "write the lines to this file once all are done; killed before, the same "
                       "command goes on where it was");
+  command->add_option("--svg", flags.files.svg,
+                      "write a picture of the file's lines over 1 to 3 varied fields");
   command->footer(
       "Example:\n"
       "  zebroid sweep --model mixtral-d1 --cluster o1 --vary cluster.A40=2:12 \\\n"
-      "      --vary training.sequence_length=4096,16384 -o sweep.ndjson\n"
+      "      --vary training.sequence_length=4096,16384 -o sweep.ndjson --svg sweep.svg\n"
       "  mpirun -n 8 zebroid sweep ... spreads the points over 8 MPI ranks.");
   command->callback([&flags, &chosen] {
     chosen = [&flags] {
-      return sweep_command(flags.request, {flags.vary, flags.jobs, flags.sweep_output},
+      return sweep_command(flags.request,
+                           {flags.vary, flags.jobs, flags.sweep_output, flags.files.svg},
                            flags.output);
     };
   });

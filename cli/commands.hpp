@@ -37,6 +37,7 @@ struct SweepRequest {
   std::vector<std::string> vary;      ///< PATH=VALUES each
   std::optional<std::string> jobs;    ///< worker processes, of each rank under mpirun
   std::optional<std::string> output;  ///< the file for the lines
+  std::optional<std::string> svg;     ///< a picture of them
 };
 int sweep_command(const Request& request, const SweepRequest& sweep, const Output& output);
 int verify_command(const std::vector<std::string>& paths, const Output& output);

@@ -352,6 +352,11 @@ void Resolver::read_plans() {
   }
 }
 
+std::string Resolver::title() const {
+  return fmt::format("{} on {}", base_["model_name"].get<std::string>(),
+                     base_["cluster"]["name"].get<std::string>());
+}
+
 std::string Resolver::identity() const {
   Json out;
   Request request = request_;

@@ -68,6 +68,8 @@ class Resolver {
   Resolved resolve(const std::vector<std::pair<std::string, Json>>& changes) const;
   /// One per strategy asked for; all of them when none was named.
   const std::vector<PlanRequest>& plans() const { return plans_; }
+  /// "mixtral-d1 on o1".
+  std::string title() const;
   const Predictor& predictor() const { return predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool every_strategy() const { return every_strategy_; }

@@ -2,12 +2,14 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <sstream>
 #include <thread>
 
 #include "cli/commands.hpp"
 #include "cli/sweep.hpp"
 #include "core/error.hpp"
 #include "core/file.hpp"
+#include "report/landscape_svg.hpp"
 
 namespace zebroid {
 namespace {
@@ -39,6 +41,29 @@ void note_resumed(std::size_t resumed, std::size_t points, const SweepRequest& r
                          FileLines::journal_name(request.output.value_or(""))));
 }
 
+void check_picture(const SweepRequest& sweep, const SweepPoints& points) {
+  constexpr std::size_t most_dimensions = 3;
+  if (!sweep.svg) return;
+  if (!sweep.output) {
+    throw Error(ErrorKind::input,
+                "--svg: a sweep's picture is made from its file; give --output too");
+  }
+  if (points.dimensions() > most_dimensions) {
+    throw Error(ErrorKind::input,
+                fmt::format("--svg: a picture shows at most {} fields with more than one value, "
+                            "--vary names {}",
+                            most_dimensions, points.dimensions()));
+  }
+}
+
+void draw(const SweepRequest& sweep, const Resolver& resolver) {
+  constexpr std::size_t largest = std::size_t{1} << 30U;
+  std::istringstream text(read_file(*sweep.output, largest));
+  std::vector<Json> points;
+  for (std::string line; std::getline(text, line);) points.push_back(Json::parse(line));
+  write_file(*sweep.svg, landscape_svg(points, resolver.title()));
+}
+
 /// The exit code.
 int conclude(std::size_t failed, std::size_t points, const SweepRequest& request) {
   if (failed == 0) return 0;
@@ -54,6 +79,7 @@ int sweep_command(const Request& request, const SweepRequest& sweep_request, con
   const Resolver resolver(request);
   const SweepPoints points(sweep_request.vary);
   points.check(resolver);
+  check_picture(sweep_request, points);
   // Forked first: workers share neither the journal nor MPI.
   PointWorkers workers(resolver, points, jobs_of(sweep_request, place));
   const bool compares = place.size > 1 || sweep_request.output;
@@ -75,6 +101,7 @@ int sweep_command(const Request& request, const SweepRequest& sweep_request, con
     if (!output.quiet) note_resumed(sweep.resumed(), points.size(), sweep_request);
     run_sweep(sweep, workers, ranks.get(), common);
     lines->finish();
+    if (sweep_request.svg) draw(sweep_request, resolver);
     failed = sweep.failed();
   } catch (const Interrupted&) {
     if (!sweep_request.output) throw;

@@ -84,6 +84,11 @@ SweepPoints::SweepPoints(const std::vector<std::string>& vary) {
   }
 }
 
+std::size_t SweepPoints::dimensions() const {
+  return static_cast<std::size_t>(std::count_if(
+      axes_.begin(), axes_.end(), [](const Axis& axis) { return axis.values.size() > 1; }));
+}
+
 std::vector<std::size_t> SweepPoints::positions(std::size_t number) const {
   std::vector<std::size_t> out(axes_.size());
   for (std::size_t a = axes_.size(); a-- > 0; number /= axes_[a].values.size()) {

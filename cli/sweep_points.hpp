@@ -19,6 +19,8 @@ class SweepPoints {
   explicit SweepPoints(const std::vector<std::string>& vary);
 
   std::size_t size() const { return size_; }
+  /// How many fields take more than one value.
+  std::size_t dimensions() const;
   /// The first axis varies slowest.
   Point at(std::size_t number) const;
   /// Paths and values of a point as text, with the content of files that values name.

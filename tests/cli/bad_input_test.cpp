@@ -508,14 +508,14 @@ TEST_F(BadInput, ABrokenScheduleIsRefusedByNameOfTheOpsAtFault) {
   };
   const std::vector<Damage> damages = {
       {[](Json& s) { s["programs"][0].erase(1); },
-       "rank 1 op 1 (dispatch 0.0) waits forever: rank 0 of group 0 never issues it"},
+       "rank 2 op 0 (dispatch 0.0) waits forever: ranks 0, 1 of group 0 never issue it"},
       {[](Json& s) { s["programs"][0].erase(0); }, "rank 0 lacks attention 0.0"},
       {[](Json& s) {
          Json& program = s["programs"][0];
          const Json layer_1 = {"attention", "forward", 0, 1, 0, 0};
          std::swap(program[0], *std::find(program.begin(), program.end(), layer_1));
        },
-       " -> rank 0 op 0 (attention 1.0) -> rank 0 op 3 (attention 0.0) -> "},
+       " -> rank 1 op 0 (attention 1.0) -> rank 1 op 3 (attention 0.0) -> "},
       {[](Json& s) { s["programs"][0].push_back(s["programs"][0][0]); },
        "rank 0: attention 0.0 is listed twice"},
       {[](Json& s) { s["programs"][0][1][2] = 9; }, "rank 0 op 1 (dispatch 0.0): the rank has no"},
