@@ -99,6 +99,13 @@ constexpr bool is_sum(Work work) {
 }
 Stream stream_of(const Op& op);
 
+/// An op without its slot, in 60 bits: equal for all members of an exchange.
+constexpr std::uint64_t key_of(const Op& op) {
+  return static_cast<std::uint64_t>(op.work) << 52U | static_cast<std::uint64_t>(op.pass) << 48U |
+         static_cast<std::uint64_t>(op.layer) << 32U |
+         static_cast<std::uint64_t>(op.microbatch) << 16U | op.chunk;
+}
+
 std::string_view name_of(Work work);
 std::string_view name_of(Pass pass);
 std::string_view name_of(Stream stream);

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <map>
 #include <utility>
 #include <vector>
 
+#include "core/hash.hpp"
 #include "schedule/exchanges.hpp"
 
 namespace zebroid {
@@ -28,11 +30,7 @@ class Bounder {
       duration_.emplace_back(ops, 0);
       start_.emplace_back(ops, 0);
       rest_.emplace_back(ops, 0);
-      for (std::uint32_t i = 0; i < ops; ++i) {
-        if (exchanges_.of[r][i] == Exchanges::none) {
-          duration_[r][i] = load.seconds({r}, schedule.program_of({r})[i]).value;
-        }
-      }
+      set_compute_times(r);
     }
     for (const Exchange& exchange : exchanges_.all) add_exchange(exchange);
   }
@@ -69,40 +67,78 @@ class Bounder {
     if (seconds > best.seconds.value * noticeably) best = {{seconds}, std::move(binding)};
   }
 
+  /// Asked once for ops that are alike.
+  void set_compute_times(std::uint32_t r) {
+    const Program& program = schedule_.program_of({r});
+    KeyIndex known;
+    std::vector<double> times;
+    for (std::uint32_t i = 0; i < program.size(); ++i) {
+      if (exchanges_.of[r][i] != Exchanges::none) continue;
+      const Op first = load_.like(program[i]);
+      const std::uint32_t k = known.add(key_of(first));
+      if (k == times.size()) times.push_back(load_.seconds({r}, first).value);
+      duration_[r][i] = times[k];
+    }
+  }
+
+  /// What exchanges that are alike take at least.
+  struct Least {
+    std::vector<double> of_member;
+    double of_all = 0;
+    std::vector<std::pair<std::uint32_t, double>> bytes_on;  ///< ports
+  };
+
   /// Each member needs at least its own bytes over its own ports, alone.
-  void add_exchange(const Exchange& exchange) {
+  Least least_of(GroupId group, const Op& op) const {
     const Network& network = load_.network();
-    const auto& members = exchange.members;
-    std::vector<double> least(members.size(), 0);
+    const std::vector<RankId>& members = schedule_.groups[group.value];
+    Least out;
+    out.of_member.resize(members.size(), 0);
     std::vector<std::vector<std::pair<std::uint32_t, double>>> own(members.size());  // port, bytes
-    for (std::size_t from = 0; from < members.size(); ++from) {
-      for (std::size_t to = 0; to < members.size(); ++to) {
-        if (from == to) continue;
-        const double bytes =
-            load_.bytes(exchange.group, exchange.op, members[from].rank, members[to].rank).value;
-        if (bytes <= 0) continue;
-        for (const PortId port : network.path(gpu(members[from].rank), gpu(members[to].rank))) {
-          port_bytes_[port.value] += bytes;
-          own[from].emplace_back(port.value, bytes);
-          own[to].emplace_back(port.value, bytes);
-        }
+    for (const auto [from, to, bytes] : load_.messages(group, members, op)) {
+      for (const PortId port : network.path(gpu(members[from]), gpu(members[to]))) {
+        out.bytes_on.emplace_back(port.value, bytes.value);
+        own[from].emplace_back(port.value, bytes.value);
+        own[to].emplace_back(port.value, bytes.value);
       }
     }
-    const double latency = load_.latency(exchange.group, exchange.op).value;
-    double longest = 0;
+    sum_by_port(out.bytes_on);
+    const double latency = load_.latency(group, op).value;
     for (std::size_t m = 0; m < members.size(); ++m) {
-      std::sort(own[m].begin(), own[m].end());
-      for (std::size_t k = 0; k < own[m].size();) {
-        const std::uint32_t port = own[m][k].first;
-        double bytes = 0;
-        for (; k < own[m].size() && own[m][k].first == port; ++k) bytes += own[m][k].second;
-        least[m] = std::max(least[m], latency + bytes / network.ports()[port].bandwidth.value);
+      sum_by_port(own[m]);
+      for (const auto& [port, bytes] : own[m]) {
+        out.of_member[m] = std::max(out.of_member[m],
+                                    latency + bytes / network.ports()[port].bandwidth.value);
       }
-      longest = std::max(longest, least[m]);
+      out.of_all = std::max(out.of_all, out.of_member[m]);
     }
-    for (std::size_t m = 0; m < members.size(); ++m) {
-      duration_[members[m].rank.value][members[m].op] =
-          ends_together(exchange.op.work) ? longest : least[m];
+    return out;
+  }
+
+  static void sum_by_port(std::vector<std::pair<std::uint32_t, double>>& bytes_on) {
+    std::sort(bytes_on.begin(), bytes_on.end());
+    std::size_t kept = 0;
+    for (std::size_t k = 0; k < bytes_on.size(); ++k) {
+      if (kept > 0 && bytes_on[kept - 1].first == bytes_on[k].first) {
+        bytes_on[kept - 1].second += bytes_on[k].second;
+      } else {
+        bytes_on[kept++] = bytes_on[k];
+      }
+    }
+    bytes_on.resize(kept);
+  }
+
+  void add_exchange(const Exchange& exchange) {
+    Op first = load_.like(exchange.op);
+    first.slot = 0;
+    const auto [at, is_new] = least_.try_emplace({exchange.group, first});
+    if (is_new) at->second = least_of(exchange.group, first);
+    const Least& least = at->second;
+    for (const auto& [port, bytes] : least.bytes_on) port_bytes_[port] += bytes;
+    for (std::size_t m = 0; m < exchange.members.size(); ++m) {
+      const auto [rank, op] = exchange.members[m];
+      duration_[rank.value][op] =
+          ends_together(exchange.op.work) ? least.of_all : least.of_member[m];
     }
   }
 
@@ -216,6 +252,7 @@ class Bounder {
   std::vector<std::vector<double>> start_;     // [ranks][ops], by data at the earliest
   std::vector<std::vector<double>> rest_;  // [ranks][ops], from its end to the end of all, at least
   std::vector<double> port_bytes_;
+  std::map<std::pair<GroupId, Op>, Least> least_;  // of the first exchange of those alike
   std::vector<double> exchange_start_;
   std::vector<double> exchange_rest_;
   std::vector<Node> order_;

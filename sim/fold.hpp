@@ -35,13 +35,6 @@ class Wires {
   std::vector<std::uint32_t> first_;  // [groups + 1]
 };
 
-/// An op without its slot, in 60 bits: equal for all members of an exchange.
-constexpr std::uint64_t key_of(const Op& op) {
-  return static_cast<std::uint64_t>(op.work) << 52U | static_cast<std::uint64_t>(op.pass) << 48U |
-         static_cast<std::uint64_t>(op.layer) << 32U |
-         static_cast<std::uint64_t>(op.microbatch) << 16U | op.chunk;
-}
-
 /// Ranks, groups and ports that are alike, taken together. Ranks of a class run one program with
 /// equal times, and send to and receive from equally many ranks of each class equal bytes over equal
 /// ports; each port of a class carries equally many of these flows. Then all of a class do the same
