@@ -31,9 +31,9 @@ double drawn(std::uint64_t a, std::uint64_t b) {
 
 /// The workload W(G, L, R): G ranks that all run attention (500 us) and experts (800 us), R
 /// microbatches listed layer by layer, backward twice as long; every all-to-all moves 32 MiB per
-/// GPU, of which its own 1/G stays, over 12.5 GB/s and 1 us. jitter: every op of every rank takes 80
-/// to 120 % of its time. skew: the experts of each layer draw shares of the tokens, lognormal with
-/// sigma 0.4; bytes and expert times follow.
+/// GPU, of which its own 1/G stays, over 12.5 GB/s and 1 us. jitter: every op of every rank takes
+/// 80 to 120 % of its time. skew: the experts of each layer draw shares of the tokens, lognormal
+/// with sigma 0.4; bytes and expert times follow.
 class FixedLoad final : public Load {
  public:
   FixedLoad(std::uint32_t gpus, std::uint16_t layers, Mix mix)
@@ -58,8 +58,7 @@ class FixedLoad final : public Load {
     constexpr Seconds attention{500e-6};
     constexpr Seconds expert{800e-6};
     const double products = op.pass == Pass::backward ? 2 : 1;
-    const double jitter =
-        mix_ == Mix::jitter ? 0.8 + 0.4 * drawn(rank.value, key_of(op)) : 1.0;
+    const double jitter = mix_ == Mix::jitter ? 0.8 + 0.4 * drawn(rank.value, key_of(op)) : 1.0;
     if (op.work == Work::attention) return attention * products * jitter;
     if (op.work != Work::expert) return {};
     return expert * products * jitter * (shares_[op.layer][rank.value] * gpus_);
@@ -199,8 +198,7 @@ void run_simgrid(benchmark::State& state, const Schedule& schedule, const Load& 
     state.SkipWithError("built without SimGrid");
     return;
   }
-  const SimulateOptions options{
-      .verified = true, .engine = Engine::simgrid, .fidelity = fidelity};
+  const SimulateOptions options{.verified = true, .engine = Engine::simgrid, .fidelity = fidelity};
   for (auto _ : state) benchmark::DoNotOptimize(simulate(schedule, load, options));
   count_tasks(state, schedule);
   state.counters["process_MB"] = peak_MB(RUSAGE_CHILDREN);
@@ -219,8 +217,8 @@ struct Reference {
   }
 };
 
-/// W(G, L, R) with its load. All ranks run the program of a small balanced workload, whose exchanges
-/// are listed by transfer start.
+/// W(G, L, R) with its load. All ranks run the program of a small balanced workload, whose
+/// exchanges are listed by transfer start.
 struct Workload {
   explicit Workload(const Reference& w)
       : load(w.gpus, w.layers, w.mix), schedule(small(w.layers, w.microbatches)) {
@@ -235,8 +233,7 @@ struct Workload {
     constexpr std::uint32_t gpus = 8;
     const FixedLoad balanced(gpus, layers, Mix::balanced);
     const Schedule free = reference_schedule(gpus, layers, microbatches);
-    return list_by_start(
-        free, simulate(free, balanced, {.launch_rule = false, .verified = true}));
+    return list_by_start(free, simulate(free, balanced, {.launch_rule = false, .verified = true}));
   }
 
   FixedLoad load;
@@ -247,8 +244,7 @@ struct Workload {
 void reference(benchmark::State& state, const Reference& reference, Part part) {
   const Workload w(reference);
   run_fast(state, w.schedule, w.load,
-           {.verified = true, .fidelity = Fidelity::profile, .fold = false},
-           part);
+           {.verified = true, .fidelity = Fidelity::profile, .fold = false}, part);
 }
 
 void folded_reference(benchmark::State& state, const Reference& reference, Part part) {
@@ -261,7 +257,8 @@ void simgrid_reference(benchmark::State& state, const Reference& reference) {
   run_simgrid(state, w.schedule, w.load, Fidelity::port);
 }
 
-/// Both engines in turn on one workload: how many times as many tasks the fast one runs in a second.
+/// Both engines in turn on one workload: how many times as many tasks the fast one runs in a
+/// second.
 void ratio_to_simgrid(benchmark::State& state, const Reference& reference) {
   if (!has_simgrid()) {
     state.SkipWithError("built without SimGrid");
@@ -280,12 +277,11 @@ void ratio_to_simgrid(benchmark::State& state, const Reference& reference) {
     const auto start = Clock::now();
     fast_makespan = ready.run().value;
     const auto middle = Clock::now();
-    grid_makespan = simulate(w.schedule, w.load,
-                             {.verified = true,
-                              .engine = Engine::simgrid,
-                              .fidelity = Fidelity::port})
-                        .makespan()
-                        .value;
+    grid_makespan =
+        simulate(w.schedule, w.load,
+                 {.verified = true, .engine = Engine::simgrid, .fidelity = Fidelity::port})
+            .makespan()
+            .value;
     fast_time += middle - start;
     grid_time += Clock::now() - middle;
   }
@@ -302,8 +298,8 @@ struct ZebraWorkload {
     if (unequal) {
       scenario.routing.spec = "lognormal:0.4";
       const std::vector<bool> all(scenario.model.layers.size(), true);
-      scenario.shares = make_routing(scenario.routing, all, scenario.model.experts,
-                                     scenario.model.top_k);
+      scenario.shares =
+          make_routing(scenario.routing, all, scenario.model.experts, scenario.model.top_k);
     }
     ZebraShape shape;
     shape.groups.push_back(
@@ -312,8 +308,8 @@ struct ZebraWorkload {
     shape.offload.assign(scenario.model.layers.size(), offload);
     schedule = zebra_schedule(scenario, shape);
     const PredictedLoad load(schedule, scenario);
-    schedule = list_by_start(schedule,
-                             simulate(schedule, load, {.launch_rule = false, .verified = true}));
+    schedule =
+        list_by_start(schedule, simulate(schedule, load, {.launch_rule = false, .verified = true}));
   }
   Scenario scenario;
   Schedule schedule;

@@ -20,9 +20,10 @@ std::pair<std::string, std::string> trust(const Agreement& agreement, Fidelity f
                                           Fidelity simgrid) {
   if (!agreement.parting) return {"both", "no op differs"};
   if (fast == Fidelity::profile) {
-    return {simgrid == Fidelity::pair ? "simgrid" : "neither",
-            "profile gives exchanges that share ports one rate each, which approximates pair's flow "
-            "to each peer"};
+    return {
+        simgrid == Fidelity::pair ? "simgrid" : "neither",
+        "profile gives exchanges that share ports one rate each, which approximates pair's flow "
+        "to each peer"};
   }
   if (simgrid == Fidelity::port) {
     return {"fast",

@@ -130,8 +130,7 @@ Scorer make_scorer(Fidelity fidelity) {
   };
 }
 
-void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans,
-                  const Scorer& score) {
+void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, const Scorer& score) {
   if (resolved.batch_rule != BatchRule::max) return;
   Scenario& scenario = resolved.scenario;
   std::uint64_t& batch = scenario.training.global_batch_sequences;

@@ -15,8 +15,8 @@ constexpr std::uint64_t mix(std::uint64_t x) {
   return x ^ (x >> 31U);
 }
 
-/// Numbers distinct 64-bit keys 0, 1, 2, ... in the order of their first appearance. Open addressing
-/// in one array: std::unordered_map allocates for every key.
+/// Numbers distinct 64-bit keys 0, 1, 2, ... in the order of their first appearance. Open
+/// addressing in one array: std::unordered_map allocates for every key.
 class KeyIndex {
  public:
   static constexpr std::uint32_t none = UINT32_MAX;

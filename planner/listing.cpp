@@ -99,7 +99,8 @@ Schedule list_by_start(const Schedule& schedule, const Timeline& free_run) {
       continue;
     }
     listed.push_back(r);
-    programs.push_back(Lister(schedule, {r}, program_reads[schedule.ranks[r].program], times).run());
+    programs.push_back(
+        Lister(schedule, {r}, program_reads[schedule.ranks[r].program], times).run());
   }
   Schedule out = schedule;
   share_programs(out, std::move(programs));

@@ -280,9 +280,8 @@ class ZebraPlanner {
       bounded.push_back({zebra_bound_of_all(scenario_, shape, most_offload(shape)), order, r});
     }
     if (!request_.exhaustive) {
-      std::stable_sort(bounded.begin(), bounded.end(), [](const Bounded& a, const Bounded& b) {
-        return a.at_least < b.at_least;
-      });
+      std::stable_sort(bounded.begin(), bounded.end(),
+                       [](const Bounded& a, const Bounded& b) { return a.at_least < b.at_least; });
     }
     for (const Bounded& candidate : bounded) {
       if (!request_.exhaustive && !trials_.may_win(candidate.at_least)) break;

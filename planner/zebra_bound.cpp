@@ -152,9 +152,8 @@ class Bounder {
     const double n = scenario_.model.experts;
     Experts out;
     if (!even) {
-      const bool one_kind = std::all_of(expert_kinds_.begin(), expert_kinds_.end(), [&](auto kind) {
-        return kind == expert_kinds_.front();
-      });
+      const bool one_kind = std::all_of(expert_kinds_.begin(), expert_kinds_.end(),
+                                        [&](auto kind) { return kind == expert_kinds_.front(); });
       if (offload == 0 && one_kind) {
         out.stayed = experts(expert_kinds_.front(), 1.0 / expert_gpus, 1);
       }
@@ -170,8 +169,8 @@ class Bounder {
     return out;
   }
 
-  std::vector<LayerTimes> layers_of(
-      const Owner& owner, const std::vector<std::vector<std::uint32_t>>& offloads) const {
+  std::vector<LayerTimes> layers_of(const Owner& owner,
+                                    const std::vector<std::vector<std::uint32_t>>& offloads) const {
     std::vector<LayerTimes> out;
     const auto& layers = scenario_.model.layers;
     for (std::uint32_t l = 0; l < layers.size(); ++l) {
@@ -216,26 +215,23 @@ class Bounder {
     return best;
   }
 
-  /// From the start of one layer's first attention to that of the next, on the attention GPU: by its
-  /// stream, or by the way of the first microbatch over the experts; then backward.
+  /// From the start of one layer's first attention to that of the next, on the attention GPU: by
+  /// its stream, or by the way of the first microbatch over the experts; then backward.
   Chain along_attention(const std::vector<LayerTimes>& layers, const Times& head_times) const {
     Chain out;
     for (std::size_t l = 0; l < layers.size(); ++l) {
       const Times& a = layers[l].attention;
       const Times& above = l + 1 < layers.size() ? layers[l + 1].attention : head_times;
-      const double stream_above = l + 1 < layers.size()
-                                      ? above.all_backward + above.recompute_after
-                                      : above.all + above.all_backward;
-      const double first_above =
-          above.first_backward + (l + 1 < layers.size() ? 0 : above.first);
+      const double stream_above = l + 1 < layers.size() ? above.all_backward + above.recompute_after
+                                                        : above.all + above.all_backward;
+      const double first_above = above.first_backward + (l + 1 < layers.size() ? 0 : above.first);
       if (layers[l].experts.empty()) {
         out.fixed += a.all + stream_above + a.recompute_before;
         continue;
       }
       auto& choices = out.by_layer.emplace_back();
       for (const auto& [moved, stayed] : layers[l].experts) {
-        const double forward =
-            std::max(a.all + moved.all, a.first + 2 * latency_ + stayed.first);
+        const double forward = std::max(a.all + moved.all, a.first + 2 * latency_ + stayed.first);
         const double backward =
             std::max(stream_above + moved.all_backward + moved.recompute_before +
                          moved.recompute_after + a.recompute_before,

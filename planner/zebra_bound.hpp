@@ -7,9 +7,9 @@
 
 namespace zebroid {
 
-// Times below which no zebra schedule ends that has the groups and microbatches of `shape`: by compute
-// and latencies along the streams of one attention and one expert GPU, and from each layer's first
-// microbatch to the next layer's. No schedule is made.
+// Times below which no zebra schedule ends that has the groups and microbatches of `shape`: by
+// compute and latencies along the streams of one attention and one expert GPU, and from each
+// layer's first microbatch to the next layer's. No schedule is made.
 
 /// With the shape's own offload. O(layers).
 Seconds zebra_bound(const Scenario& scenario, const ZebraShape& shape);

@@ -95,8 +95,8 @@ class Load {
   /// The first op, by layer, microbatch and chunk, that costs what `op` does: on each rank equal
   /// seconds() and rows(), in each group equal bytes() and latency().
   virtual Op like(const Op& op) const { return op; }
-  /// The messages with bytes of an exchange over `group`, whose members these are. O(members^2) unless
-  /// a load knows better.
+  /// The messages with bytes of an exchange over `group`, whose members these are. O(members^2)
+  /// unless a load knows better.
   virtual Messages messages(GroupId group, const std::vector<RankId>& members, const Op& op) const;
 
   /// Ports and paths between the GPUs that the ranks of the schedule name.

@@ -95,10 +95,11 @@ void PredictedLoad::find_attention() {
 bool PredictedLoad::alike(std::uint32_t layer, std::uint32_t other) const {
   if (scenario_.model.layers[layer] != scenario_.model.layers[other]) return false;
   if (scenario_.shares[layer] != scenario_.shares[other]) return false;
-  const auto below = [](std::uint32_t l) { return l == 0 ? 0 : l - 1; };  // where a stage comes from
+  const auto below = [](std::uint32_t l) {
+    return l == 0 ? 0 : l - 1;
+  };  // where a stage comes from
   return std::all_of(schedule_.replicas.begin(), schedule_.replicas.end(), [&](const Replica& v) {
-    const auto& attention =
-        attention_on_[static_cast<std::size_t>(&v - schedule_.replicas.data())];
+    const auto& attention = attention_on_[static_cast<std::size_t>(&v - schedule_.replicas.data())];
     return v.expert_on[layer] == v.expert_on[other] && attention[layer] == attention[other] &&
            attention[below(layer)] == attention[below(other)];
   });
@@ -181,8 +182,8 @@ void PredictedLoad::find_like_ranks() {
   }
   std::vector<RankId> firsts;
   for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
-    const auto first = std::find_if(firsts.begin(), firsts.end(),
-                                    [&](RankId other) { return alike({r}, other); });
+    const auto first =
+        std::find_if(firsts.begin(), firsts.end(), [&](RankId other) { return alike({r}, other); });
     rank_like_.push_back(first == firsts.end() ? RankId{r} : *first);
     if (first == firsts.end()) firsts.push_back({r});
   }
@@ -202,8 +203,8 @@ Op PredictedLoad::like(const Op& op) const {
 Messages PredictedLoad::messages(GroupId group, const std::vector<RankId>& members,
                                  const Op& op) const {
   const auto size = static_cast<std::uint32_t>(members.size());
-  const bool rings = op.work == Work::reduce_shared || op.work == Work::reduce_norm ||
-                     op.work == Work::gather;
+  const bool rings =
+      op.work == Work::reduce_shared || op.work == Work::reduce_norm || op.work == Work::gather;
   const bool tokens = op.work == Work::dispatch || op.work == Work::combine;
   if (!rings && !tokens) return Load::messages(group, members, op);
   Messages out;

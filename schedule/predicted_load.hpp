@@ -23,8 +23,7 @@ class PredictedLoad final : public Load {
   double sm_share(RankId rank) const override;
   RankId like(RankId rank) const override { return rank_like_[rank.value]; }
   Op like(const Op& op) const override;
-  Messages messages(GroupId group, const std::vector<RankId>& members,
-                    const Op& op) const override;
+  Messages messages(GroupId group, const std::vector<RankId>& members, const Op& op) const override;
   const Network& network() const override { return network_; }
 
   /// seconds() split by what it rests on.

@@ -51,8 +51,7 @@ class Finder {
   std::pair<std::uint16_t, std::uint32_t> by_chunk(std::uint32_t i) const {
     return {program_[i].chunk, i};
   }
-  static std::uint64_t key_of(Work work, Pass pass, std::uint32_t layer,
-                              std::uint32_t microbatch) {
+  static std::uint64_t key_of(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch) {
     return static_cast<std::uint64_t>(work) << 56U | static_cast<std::uint64_t>(pass) << 48U |
            static_cast<std::uint64_t>(layer) << 16U | microbatch;
   }
@@ -200,9 +199,9 @@ class Finder {
 
   const Schedule& schedule_;
   const Program& program_;
-  KeyIndex kinds_;                     // of (work, pass, layer, microbatch)
-  std::vector<std::uint32_t> first_;   // [kinds + 1] into order_
-  std::vector<std::uint32_t> order_;   // ops by kind, then chunk
+  KeyIndex kinds_;                    // of (work, pass, layer, microbatch)
+  std::vector<std::uint32_t> first_;  // [kinds + 1] into order_
+  std::vector<std::uint32_t> order_;  // ops by kind, then chunk
   std::uint32_t most_microbatches_ = 0;
   std::vector<std::uint32_t> found_;
 };

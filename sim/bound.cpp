@@ -107,8 +107,8 @@ class Bounder {
     for (std::size_t m = 0; m < members.size(); ++m) {
       sum_by_port(own[m]);
       for (const auto& [port, bytes] : own[m]) {
-        out.of_member[m] = std::max(out.of_member[m],
-                                    latency + bytes / network.ports()[port].bandwidth.value);
+        out.of_member[m] =
+            std::max(out.of_member[m], latency + bytes / network.ports()[port].bandwidth.value);
       }
       out.of_all = std::max(out.of_all, out.of_member[m]);
     }

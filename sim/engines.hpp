@@ -4,8 +4,8 @@
 
 namespace zebroid {
 
-// The engines behind simulate(). The schedule has no faults; options.fidelity is one that the engine
-// has, for SimGrid not automatic.
+// The engines behind simulate(). The schedule has no faults; options.fidelity is one that the
+// engine has, for SimGrid not automatic.
 
 Timeline simulate_fast(const Schedule& schedule, const Load& load, const SimulateOptions& options);
 

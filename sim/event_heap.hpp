@@ -7,9 +7,9 @@
 
 namespace zebroid {
 
-/// The next event of each of a fixed number of sources, earliest first: a 4-ary heap that knows where
-/// each source stands, so that an event can be moved or taken back. Allocates in its constructor
-/// only.
+/// The next event of each of a fixed number of sources, earliest first: a 4-ary heap that knows
+/// where each source stands, so that an event can be moved or taken back. Allocates in its
+/// constructor only.
 class EventHeap {
  public:
   static constexpr double never = std::numeric_limits<double>::infinity();

@@ -38,10 +38,10 @@ struct Lane {
   std::uint32_t next_end = 0;  ///< of the profile
   double done = 0;             ///< seconds of the profile, as of `since`
   double since = 0;
-  double speed = 1;           ///< seconds of the profile per second
-  bool shares_ports = false;  ///< with other lanes, by profile
-  bool is_found = false;      ///< by the search for lanes that are connected
-  double shared = 0;          ///< seconds in which it did
+  double speed = 1;                ///< seconds of the profile per second
+  bool shares_ports = false;       ///< with other lanes, by profile
+  bool is_found = false;           ///< by the search for lanes that are connected
+  double shared = 0;               ///< seconds in which it did
   std::uint32_t live_flows = 0;    ///< joint
   std::uint32_t first_member = 0;  ///< of its members' counts of live flows
 
@@ -146,12 +146,12 @@ class FastSimulation::Engine final : RuleEngine {
 
   std::function<void()> poll_;
   Fidelity fidelity_ = Fidelity::pair;
-  std::vector<Profile> profiles_;        // [traffics]
-  std::vector<Flows> flows_;             // [traffics], for pair
-  std::vector<std::uint32_t> lane_of_;   // [exchanges]
+  std::vector<Profile> profiles_;       // [traffics]
+  std::vector<Flows> flows_;            // [traffics], for pair
+  std::vector<std::uint32_t> lane_of_;  // [exchanges]
   std::vector<Lane> lanes_;
-  EventHeap heap_;                       // classes, then lanes, then joint flows
-  std::vector<Running> running_;         // [classes]
+  EventHeap heap_;                        // classes, then lanes, then joint flows
+  std::vector<Running> running_;          // [classes]
   std::vector<std::uint32_t> beginning_;  // lanes whose latency is over
   double now_ = 0;
   double moved_ = 0;   // seconds of all lanes
@@ -183,8 +183,7 @@ FastSimulation::Engine::Engine(const Schedule& schedule, const Load& load,
   for (const Traffic& traffic : traffics()) {
     Profile& profile = profiles_.emplace_back();
     profile.ports = PortSet(folded().first_port.size());
-    profile.loads =
-        bytes_on_ports(schedule, load.network(), folded(), pick(wires, traffic.wires));
+    profile.loads = bytes_on_ports(schedule, load.network(), folded(), pick(wires, traffic.wires));
     for (const Crossing& crossing : profile.loads) profile.ports.add(crossing.port);
     profile.is_uneven = traffic.is_uneven;
   }
@@ -270,8 +269,8 @@ void FastSimulation::Engine::prepare_profile() {
 std::uint32_t FastSimulation::Engine::member_of(const Traffic& traffic,
                                                 std::uint32_t rank_class) const {
   const auto& classes = members(traffic.group);
-  return static_cast<std::uint32_t>(
-      std::lower_bound(classes.begin(), classes.end(), rank_class) - classes.begin());
+  return static_cast<std::uint32_t>(std::lower_bound(classes.begin(), classes.end(), rank_class) -
+                                    classes.begin());
 }
 
 /// When each member has its last byte.
@@ -359,8 +358,8 @@ Seconds FastSimulation::Engine::run() {
 
 Timeline FastSimulation::Engine::timeline() const {
   const bool by_profile = fidelity_ == Fidelity::profile;
-  Timeline out = RuleEngine::timeline(by_profile ? "simulated by fast (profile)"
-                                                 : "simulated by fast (pair)");
+  Timeline out =
+      RuleEngine::timeline(by_profile ? "simulated by fast (profile)" : "simulated by fast (pair)");
   if (by_profile) out.overlap_fraction = overlap_fraction();
   return out;
 }
@@ -503,7 +502,8 @@ void FastSimulation::Engine::find_speeds() {
   }
   SpeedMemo::Entry& known = memo_.at(sharing_traffics_);
   if (known.is_for(sharing_traffics_)) {
-    for (std::size_t i = 0; i < sharers_.size(); ++i) lanes_[sharers_[i]].speed = known.speeds.at(i);
+    for (std::size_t i = 0; i < sharers_.size(); ++i)
+      lanes_[sharers_[i]].speed = known.speeds.at(i);
     return;
   }
   const std::size_t count = sharers_.size();

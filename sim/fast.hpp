@@ -11,8 +11,8 @@
 namespace zebroid {
 
 /// A schedule and a load made ready for the fast engine, to be run any number of times: what
-/// simulate() does once. Ranks that are alike run as one, exchanges that meet no other on their ports
-/// by profiles solved in advance.
+/// simulate() does once. Ranks that are alike run as one, exchanges that meet no other on their
+/// ports by profiles solved in advance.
 class FastSimulation {
  public:
   /// Schedule (without faults) and load outlive it; options.fidelity is pair, profile or automatic.
@@ -22,16 +22,16 @@ class FastSimulation {
   ~FastSimulation();
 
   /// One iteration from its start; returns when it ends. Allocates nothing, except that the first
-  /// run may find out that ranks differ more than was thought and start again. Throws Error(internal)
-  /// naming an op that never runs.
+  /// run may find out that ranks differ more than was thought and start again. Throws
+  /// Error(internal) naming an op that never runs.
   Seconds run();
   /// Of the last run. Needs options.timeline.
   Timeline timeline() const;
 
-  Fidelity fidelity() const;          ///< pair or profile
-  std::size_t rank_classes() const;   ///< ranks that differ
-  /// Share of the time that exchanges of the last run spent moving bytes in which they shared a port
-  /// with another one: what profile approximates.
+  Fidelity fidelity() const;         ///< pair or profile
+  std::size_t rank_classes() const;  ///< ranks that differ
+  /// Share of the time that exchanges of the last run spent moving bytes in which they shared a
+  /// port with another one: what profile approximates.
   double overlap_fraction() const;
 
  private:

@@ -30,7 +30,8 @@ class FlowMaker {
       for (const PortId port : path) key = mix(key ^ fold_.port_class[port.value]);
       const std::uint32_t number = index_.add(key);
       if (number == flows_.size()) {
-        flows_.push_back({fold_.rank_class[a.value], fold_.rank_class[b.value], bytes.value, {}, 0});
+        flows_.push_back(
+            {fold_.rank_class[a.value], fold_.rank_class[b.value], bytes.value, {}, 0});
       }
       for (const PortId port : path) count(flows_[number], port);
     }

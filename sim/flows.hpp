@@ -40,7 +40,8 @@ class Filling {
   Filling(std::vector<double> bandwidths, std::size_t most_flows);
 
   /// From the start to `until`, in seconds. Flows that would end within `batch` of the time passed
-  /// after one that ends count as ended with it, each at its own time: 0 is exact. Allocates nothing.
+  /// after one that ends count as ended with it, each at its own time: 0 is exact. Allocates
+  /// nothing.
   void run(const Flows& flows, double until, double batch);
   double ended(std::size_t flow) const { return ended_[flow]; }  ///< infinity when it has not
   double left(std::size_t flow) const { return left_[flow]; }    ///< bytes

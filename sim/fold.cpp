@@ -34,10 +34,7 @@ class Refinement {
  public:
   Refinement(const Schedule& schedule, const Network& network, std::vector<std::uint64_t> ranks,
              std::vector<const Wire*> wires)
-      : schedule_(schedule),
-        network_(network),
-        wires_(std::move(wires)),
-        ranks_(std::move(ranks)) {
+      : schedule_(schedule), network_(network), wires_(std::move(wires)), ranks_(std::move(ranks)) {
     for (const Port& port : network.ports()) {
       ports_.push_back(mix(std::bit_cast<std::uint64_t>(port.bandwidth.value)));
     }

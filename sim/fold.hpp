@@ -36,9 +36,9 @@ class Wires {
 };
 
 /// Ranks, groups and ports that are alike, taken together. Ranks of a class run one program with
-/// equal times, and send to and receive from equally many ranks of each class equal bytes over equal
-/// ports; each port of a class carries equally many of these flows. Then all of a class do the same
-/// at the same time, so that one of each stands for all, exactly.
+/// equal times, and send to and receive from equally many ranks of each class equal bytes over
+/// equal ports; each port of a class carries equally many of these flows. Then all of a class do
+/// the same at the same time, so that one of each stands for all, exactly.
 struct Fold {
   std::vector<std::uint32_t> rank_class;   ///< [ranks]
   std::vector<RankId> first_rank;          ///< [rank classes]
@@ -60,8 +60,8 @@ Fold fold(const Schedule& schedule, const Load& load, const Wires& wires, Strict
 /// Every rank, group and port for itself.
 Fold unfolded(const Schedule& schedule, const Network& network);
 
-/// Classes of what one wire's messages tell apart, from ranks that are all alike: enough to know when
-/// they end if nothing else moves.
+/// Classes of what one wire's messages tell apart, from ranks that are all alike: enough to know
+/// when they end if nothing else moves.
 Fold fold_wire(const Schedule& schedule, const Network& network, const Wire& wire);
 
 }  // namespace zebroid

@@ -55,8 +55,8 @@ std::vector<Crossing> bytes_on_ports(const Schedule& schedule, const Network& ne
                                      const Fold& fold, std::span<const Wire* const> wires);
 
 /// When each rank of a wire's group has its last byte, told apart by the wire's messages alone:
-/// [members of the group]. Of more than 512 different flows those that end within 1 % count as ended
-/// together, each at its own time; beyond 16,384 all end when the busiest port is done.
+/// [members of the group]. Of more than 512 different flows those that end within 1 % count as
+/// ended together, each at its own time; beyond 16,384 all end when the busiest port is done.
 std::vector<double> ends_of_wire(const Schedule& schedule, const Network& network,
                                  const Wire& wire);
 

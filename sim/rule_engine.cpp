@@ -119,7 +119,7 @@ void RuleEngine::fill(Traffic& traffic, const Wire& wire) const {
   traffic.is_empty = wire.messages.empty();
   traffic.takes_part.resize(members.size(), 0);
   traffic.sent.resize(members.size());
-  std::vector<std::uint32_t> member_of;                          // [ranks of the group]
+  std::vector<std::uint32_t> member_of;                         // [ranks of the group]
   std::vector<std::uint32_t> stands_for(members.size(), none);  // [members] a rank of the group
   for (std::uint32_t i = 0; i < ranks.size(); ++i) {
     const auto at =
@@ -160,7 +160,8 @@ std::vector<std::uint32_t> RuleEngine::exchanges_of(const Rank& rank, KeyIndex& 
     out.push_back(numbers.add(mix(key_of(op)) + group));
     if (out.back() < exchanges_.size()) continue;
     Op first = load_.like(op);
-    exchanges_.push_back({traffic_numbers.find(mix(key_of(first)) + group), stream_of(op),
+    exchanges_.push_back({traffic_numbers.find(mix(key_of(first)) + group), group,
+                          static_cast<std::uint32_t>(members_[group].size()), stream_of(op),
                           ends_together(op.work)});
     ensure(exchanges_.back().traffic != none, "every exchange has its traffic");
   }
@@ -264,6 +265,7 @@ void RuleEngine::begin_compute(std::uint32_t c, std::uint32_t op) {
 
 /// Tells the engine when the number of exchanges in flight changed a class's rate.
 void RuleEngine::count_in_flight(std::uint32_t c, std::int32_t more) {
+  if (sm_shares_[c] == 0) return;
   const double before = rate(c);
   states_[c].in_flight += static_cast<std::uint32_t>(more);
   const double after = rate(c);
@@ -280,7 +282,7 @@ void RuleEngine::launch(std::uint32_t c, const Step& step) {
     mark(c, state.plan->exchange_streams[state.launched]);
   }
   const std::uint32_t x = state.exchanges[step.place];
-  if (++launched_[x] == members_[traffic_of(x).group].size()) begin_transfer(x);
+  if (++launched_[x] == exchanges_[x].members) begin_transfer(x);
 }
 
 void RuleEngine::begin_transfer(std::uint32_t x) {
@@ -308,7 +310,7 @@ void RuleEngine::begin_transfer(std::uint32_t x) {
 void RuleEngine::end_compute(std::uint32_t c, double now) { end_step(c, compute, now); }
 
 void RuleEngine::end_member(std::uint32_t x, std::uint32_t member, double now) {
-  const std::uint32_t c = members_[traffic_of(x).group][member];
+  const std::uint32_t c = members_[exchanges_[x].group][member];
   count_in_flight(c, -1);
   end_step(c, static_cast<std::size_t>(exchanges_[x].stream), now);
 }

@@ -34,15 +34,17 @@ class RuleEngine {
     Op op;                    ///< the first of them
     Seconds latency;
     bool is_empty = true;
-    bool is_uneven = false;        ///< one that the fold left out
-    std::vector<char> takes_part;  ///< [members]
-    std::vector<Bytes> sent;       ///< [members] by one rank of the class
-    std::vector<Bytes> sent_by_rank;  ///< [ranks] where it is uneven
+    bool is_uneven = false;            ///< one that the fold left out
+    std::vector<char> takes_part;      ///< [members]
+    std::vector<Bytes> sent;           ///< [members] by one rank of the class
+    std::vector<Bytes> sent_by_rank;   ///< [ranks] where it is uneven
     std::vector<std::uint32_t> wires;  ///< one for each group of the class, the first one's first
   };
   /// One exchange of each group of a class; its members are classes of ranks.
   struct Exchange {
     std::uint32_t traffic = none;
+    std::uint32_t group = 0;    ///< class
+    std::uint32_t members = 0;  ///< how many
     Stream stream = Stream::sync;
     bool ends_together = false;
   };
@@ -98,7 +100,7 @@ class RuleEngine {
   };
   /// What a program fixes for every rank that runs it.
   struct ProgramPlan {
-    std::vector<Step> steps;  ///< stream by stream, in order
+    std::vector<Step> steps;                              ///< stream by stream, in order
     std::array<std::uint32_t, stream_count + 1> first{};  ///< step of each stream
     std::vector<std::uint8_t> exchange_streams;           ///< [exchanges], in order of launch
     std::vector<std::uint32_t> exchange_ops;              ///< [exchanges]
@@ -127,9 +129,7 @@ class RuleEngine {
     std::vector<double> rows;     ///< [ops]
   };
   const Costs& costs_of(RankId rank);
-  double rate(std::uint32_t c) const {
-    return states_[c].in_flight > 0 ? 1 - sm_shares_[c] : 1;
-  }
+  double rate(std::uint32_t c) const { return states_[c].in_flight > 0 ? 1 - sm_shares_[c] : 1; }
   void mark(std::uint32_t c, std::uint8_t streams);
   void try_start(std::uint32_t c, std::size_t stream);
   void begin_compute(std::uint32_t c, std::uint32_t op);
@@ -143,16 +143,16 @@ class RuleEngine {
   SimulateOptions options_;
   Fold fold_;
   std::vector<ProgramPlan> plans_;
-  std::vector<State> states_;       // [classes]
-  std::vector<double> sm_shares_;   // [classes]
+  std::vector<State> states_;      // [classes]
+  std::vector<double> sm_shares_;  // [classes]
   std::vector<Traffic> traffics_;
   std::vector<Exchange> exchanges_;
-  std::vector<std::uint32_t> launched_;               // [exchanges] members that have
-  std::vector<std::vector<std::uint32_t>> members_;   // [group classes]
+  std::vector<std::uint32_t> launched_;              // [exchanges] members that have
+  std::vector<std::vector<std::uint32_t>> members_;  // [group classes]
   std::map<std::pair<std::uint16_t, std::vector<std::uint32_t>>, std::vector<std::uint32_t>>
       exchange_lists_;  // by program and group classes
   std::map<std::pair<std::uint16_t, std::uint32_t>, Costs>
-      costs_;  // by program and the first rank that is alike
+      costs_;                                // by program and the first rank that is alike
   std::vector<std::vector<OpTimes>> times_;  // [classes]; empty without a timeline
   std::vector<std::uint32_t> queue_;         // classes with dirty streams, a ring
   std::size_t queue_begin_ = 0;

@@ -1,5 +1,5 @@
-// Counts what the whole program allocates, so that a run of the fast engine can be shown to allocate
-// nothing.
+// Counts what the whole program allocates, so that a run of the fast engine can be shown to
+// allocate nothing.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -50,13 +50,14 @@ TEST(FastEngine, AllocatesNothingPerEvent) {
   for (const Case& c : testing::small_cases()) {
     const PredictedLoad predicted(c.schedule, c.scenario);
     const RandomLoad random(c.schedule, c.scenario, 7, 1.0);
-    for (const Load* load : {static_cast<const Load*>(&predicted), static_cast<const Load*>(&random)}) {
+    for (const Load* load :
+         {static_cast<const Load*>(&predicted), static_cast<const Load*>(&random)}) {
       for (const Fidelity fidelity : {Fidelity::pair, Fidelity::profile}) {
         for (const bool keep : {false, true}) {
-          EXPECT_EQ(allocations_of_a_run(
-                        c.schedule, *load,
-                        {.verified = true, .fidelity = fidelity, .timeline = keep}),
-                    0U);
+          EXPECT_EQ(
+              allocations_of_a_run(c.schedule, *load,
+                                   {.verified = true, .fidelity = fidelity, .timeline = keep}),
+              0U);
         }
       }
     }

@@ -25,14 +25,13 @@ using testing::Nodes;
 using testing::small_ep;
 using testing::small_zebra;
 
-
 std::size_t classes(const Schedule& schedule, const Load& load) {
   return FastSimulation(schedule, load, {.verified = true}).rank_classes();
 }
 
 TEST(Fold, TakesTheGpusOfARoleTogether) {
-  const Scenario scenario = make_scenario({.experts = 12, .cluster = "6xA40,3xV100-16GB",
-                                           .batch = 12});
+  const Scenario scenario =
+      make_scenario({.experts = 12, .cluster = "6xA40,3xV100-16GB", .batch = 12});
   const Schedule schedule = small_zebra(scenario, 1, 0);
   EXPECT_EQ(classes(schedule, PredictedLoad(schedule, scenario)), 2U);
 }
@@ -45,8 +44,8 @@ TEST(Fold, TakesGroupsThatAreAlikeTogether) {
 
 TEST(Fold, TellsRanksApartThatHoldOtherExperts) {
   // 5 experts on 4 GPUs: one has two, another one in each layer; in 2 layers that makes 3 kinds.
-  const Scenario scenario = make_scenario({.experts = 5, .cluster = "4xA40,4xV100-16GB",
-                                           .batch = 8});
+  const Scenario scenario =
+      make_scenario({.experts = 5, .cluster = "4xA40,4xV100-16GB", .batch = 8});
   const Schedule schedule = small_zebra(scenario, 1, 0);
   EXPECT_EQ(classes(schedule, PredictedLoad(schedule, scenario)), 1U + 3U);
 }
@@ -70,8 +69,8 @@ TEST(Fold, TellsRanksOfAKindApartByTheNodesThatTheyShare) {
 
 TEST(Fold, TellsTheRanksOfAChainApart) {
   // Sums over two kinds end with a chain from each kind's first rank to its others.
-  const Scenario scenario = make_scenario({.experts = 6, .cluster = "3xA40,3xV100-16GB",
-                                           .batch = 6});
+  const Scenario scenario =
+      make_scenario({.experts = 6, .cluster = "3xA40,3xV100-16GB", .batch = 6});
   const Schedule schedule = small_ep(scenario, 1);
   EXPECT_EQ(classes(schedule, PredictedLoad(schedule, scenario)), 6U);
 }

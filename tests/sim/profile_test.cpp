@@ -33,9 +33,11 @@ double error(const Schedule& schedule, const Load& load) {
   return exact > 0 ? simulate(schedule, load, by_profile).makespan().value / exact - 1 : 0;
 }
 
-/// Zebra without experts on attention GPUs, a GPU per node: dispatch and combine use opposite ports.
+/// Zebra without experts on attention GPUs, a GPU per node: dispatch and combine use opposite
+/// ports.
 TEST(Profile, EqualsPairOnBalancedLoadsWithoutSharedPorts) {
-  for (const std::string cluster : {"4xA40,2xV100-16GB", "3xA40,3xV100-16GB", "2xA40,4xV100-16GB"}) {
+  for (const std::string cluster :
+       {"4xA40,2xV100-16GB", "3xA40,3xV100-16GB", "2xA40,4xV100-16GB"}) {
     const Scenario scenario =
         make_scenario({.experts = 12, .cluster = cluster, .sequence_length = 4096, .batch = 24});
     const Schedule schedule = testing::listed(small_zebra(scenario, 1, 0), scenario);
@@ -52,7 +54,8 @@ TEST(Profile, EqualsPairOnBalancedLoadsWithoutSharedPorts) {
   }
 }
 
-/// Expert parallelism on equal GPUs: dispatch and combine of different chunks share all ports evenly.
+/// Expert parallelism on equal GPUs: dispatch and combine of different chunks share all ports
+/// evenly.
 TEST(Profile, EqualsPairWhereEqualExchangesShareAllPortsEvenly) {
   const Scenario scenario =
       make_scenario({.experts = 12, .cluster = "4xA40", .sequence_length = 4096, .batch = 8});
@@ -133,8 +136,8 @@ TEST(Profile, IsRefusedBySimGridAndPortByTheFastEngine) {
   const Schedule schedule = small_ep(scenario, 1);
   const TableLoad load(scenario);
   EXPECT_THROW(simulate(schedule, load, {.fidelity = Fidelity::port}), Error);
-  EXPECT_THROW(
-      simulate(schedule, load, {.engine = Engine::simgrid, .fidelity = Fidelity::profile}), Error);
+  EXPECT_THROW(simulate(schedule, load, {.engine = Engine::simgrid, .fidelity = Fidelity::profile}),
+               Error);
 }
 
 }  // namespace
