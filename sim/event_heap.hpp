@@ -17,7 +17,10 @@ class EventHeap {
   explicit EventHeap(std::size_t sources) : place_(sources, none) { heap_.reserve(sources); }
 
   /// Time of the earliest event, never when there is none.
-  double next() const { return heap_.empty() ? never : heap_.front().time; }
+  double next() const {
+    if (heap_.empty()) return never;
+    return heap_.front().time;
+  }
   /// Its source; requires one.
   std::uint32_t first() const { return heap_.front().source; }
   bool holds(std::uint32_t source) const { return place_[source] != none; }

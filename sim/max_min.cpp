@@ -34,36 +34,44 @@ void MaxMin::begin(std::span<const Crossings> flows) {
 void MaxMin::solve(std::span<const Crossings> flows, std::span<double> rates,
                    std::span<const double> most) {
   begin(flows);
-  constexpr double one_share = 1 + 1e-12;
-  // Rounding may leave less than nothing of small weights beside large ones.
-  const auto is_open = [this](std::uint32_t p) { return open_on_[p] > 0 && weight_[p] > 0; };
-  const auto most_of = [&](std::uint32_t f) {
-    return most.empty() ? std::numeric_limits<double>::infinity() : most[f];
-  };
   while (!open_.empty()) {
-    double least = std::numeric_limits<double>::infinity();
-    for (const std::uint32_t p : touched_) {
-      if (is_open(p)) least = std::min(least, left_[p] / weight_[p]);
+    double least = least_share();
+    for (const std::uint32_t f : open_) {
+      if (!most.empty()) least = std::min(least, most[f]);
     }
-    if (!most.empty()) {
-      for (const std::uint32_t f : open_) least = std::min(least, most[f]);
-    }
-    for (const std::uint32_t p : touched_) {
-      tight_[p] = is_open(p) && left_[p] / weight_[p] <= least * one_share ? 1 : 0;
-    }
+    mark_tight_ports(least);
     const auto fix = [&](std::uint32_t f) {
-      bool is_fixed = most_of(f) <= least;
+      bool is_fixed = !most.empty() && most[f] <= least;
       for (const Crossing& crossing : flows[f]) is_fixed |= tight_[crossing.port] != 0;
-      if (!is_fixed) return false;
-      rates[f] = least;
-      for (const auto& [port, weight] : flows[f]) {
-        left_[port] = std::max(0.0, left_[port] - least * weight);
-        weight_[port] -= weight;
-        --open_on_[port];
-      }
-      return true;
+      if (is_fixed) take(flows[f], rates[f] = least);
+      return is_fixed;
     };
     open_.erase(std::remove_if(open_.begin(), open_.end(), fix), open_.end());
+  }
+}
+
+/// The least share of a port with open flows.
+double MaxMin::least_share() const {
+  double least = std::numeric_limits<double>::infinity();
+  for (const std::uint32_t p : touched_) {
+    if (is_open(p)) least = std::min(least, left_[p] / weight_[p]);
+  }
+  return least;
+}
+
+void MaxMin::mark_tight_ports(double share) {
+  constexpr double one_share = 1 + 1e-12;
+  for (const std::uint32_t p : touched_) {
+    tight_[p] = is_open(p) && left_[p] / weight_[p] <= share * one_share ? 1 : 0;
+  }
+}
+
+/// A flow has its rate.
+void MaxMin::take(Crossings flow, double rate) {
+  for (const auto& [port, weight] : flow) {
+    left_[port] = std::max(0.0, left_[port] - rate * weight);
+    weight_[port] -= weight;
+    --open_on_[port];
   }
 }
 

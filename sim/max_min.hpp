@@ -32,6 +32,11 @@ class MaxMin {
 
  private:
   void begin(std::span<const Crossings> flows);
+  /// Rounding may leave less than nothing of small weights beside large ones.
+  bool is_open(std::uint32_t port) const { return open_on_[port] > 0 && weight_[port] > 0; }
+  double least_share() const;
+  void mark_tight_ports(double share);
+  void take(Crossings flow, double rate);
 
   std::vector<double> bandwidths_;      // [ports]
   std::vector<double> left_;            // [ports] bandwidth that no fixed flow uses

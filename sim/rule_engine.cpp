@@ -159,7 +159,7 @@ std::vector<std::uint32_t> RuleEngine::exchanges_of(const Rank& rank, KeyIndex& 
     const std::uint32_t group = fold_.group_class[rank.groups[op.slot - 1U].value];
     out.push_back(numbers.add(mix(key_of(op)) + group));
     if (out.back() < exchanges_.size()) continue;
-    Op first = load_.like(op);
+    const Op first = load_.like(op);
     exchanges_.push_back({traffic_numbers.find(mix(key_of(first)) + group), group,
                           static_cast<std::uint32_t>(members_[group].size()), stream_of(op),
                           ends_together(op.work)});
