@@ -241,11 +241,18 @@ class ResultText {
     const Json& both = at(result, {"engines"});
     const std::string fidelity = text(result, {"fidelity"});
     if (!both.is_object()) {
-      if (text(result, {"engine"}) != "simgrid") return "";
-      return "  simulated by simgrid (" + fidelity + ")\n";
+      if (text(result, {"engine"}) == "simgrid") return "  simulated by simgrid (" + fidelity + ")\n";
+      if (fidelity != "profile") return "";
+      constexpr double hundred = 100;
+      return wrapped(
+          fmt::format("  approximate (fidelity profile): exchanges shared ports in {:.2g} % of "
+                      "their time; --fidelity pair is exact, and slower",
+                      hundred * number(result, {"overlapped_communication_fraction"}).value_or(0)),
+          "    ");
     }
-    std::string out = fmt::format("  engines: {} by fast (pair), {} by simgrid ({}); ",
+    std::string out = fmt::format("  engines: {} by fast ({}), {} by simgrid ({}); ",
                                   seconds_cell(number(both, {"fast", "iteration_s"})),
+                                  text(both, {"fast", "fidelity"}),
                                   seconds_cell(number(both, {"simgrid", "iteration_s"})),
                                   text(both, {"simgrid", "fidelity"}));
     const Json& first = at(both, {"first_difference"});
