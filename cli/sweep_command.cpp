@@ -56,12 +56,12 @@ void check_picture(const SweepRequest& sweep, const SweepPoints& points) {
   }
 }
 
-void draw(const SweepRequest& sweep, const Resolver& resolver) {
+void draw(const std::string& file, const std::string& picture, const Resolver& resolver) {
   constexpr std::size_t largest = std::size_t{1} << 30U;
-  std::istringstream text(read_file(*sweep.output, largest));
+  std::istringstream text(read_file(file, largest));
   std::vector<Json> points;
   for (std::string line; std::getline(text, line);) points.push_back(Json::parse(line));
-  write_file(*sweep.svg, landscape_svg(points, resolver.title()));
+  write_file(picture, landscape_svg(points, resolver.title()));
 }
 
 /// The exit code.
@@ -101,7 +101,9 @@ int sweep_command(const Request& request, const SweepRequest& sweep_request, con
     if (!output.quiet) note_resumed(sweep.resumed(), points.size(), sweep_request);
     run_sweep(sweep, workers, ranks.get(), common);
     lines->finish();
-    if (sweep_request.svg) draw(sweep_request, resolver);
+    if (sweep_request.svg && sweep_request.output) {
+      draw(*sweep_request.output, *sweep_request.svg, resolver);
+    }
     failed = sweep.failed();
   } catch (const Interrupted&) {
     if (!sweep_request.output) throw;

@@ -119,7 +119,7 @@ class Trials {
   /// Whether a candidate that takes at least so long can still be best.
   bool may_win(Seconds at_least) const {
     constexpr double rounding = 1 + 1e-9;
-    return !has_fitting() || at_least <= best_->makespan * rounding;
+    return !best_.has_value() || !best_->fits() || at_least <= best_->makespan * rounding;
   }
 
   /// Nothing for a candidate that is slower than the best one that fits.
