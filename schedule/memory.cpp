@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "core/hash.hpp"
+
 namespace zebroid {
 namespace {
 
@@ -48,11 +50,8 @@ class Walk {
       }
     }
     for (std::uint32_t i = 0; i < program_.size(); ++i) {
-      Op op = program_[i];
-      op.slot = 0;
-      order_.emplace_back(op, i);
+      if (kinds_.add(key_of(program_[i])) == first_.size()) first_.push_back(i);
     }
-    std::sort(order_.begin(), order_.end());
   }
 
   /// Adds the peak to `use`.
@@ -81,9 +80,9 @@ class Walk {
  private:
   /// Index of an op of this program, or `otherwise`.
   std::uint32_t find(Work work, Pass pass, const Op& like, std::uint32_t otherwise) const {
-    const Op wanted{work, pass, 0, like.layer, like.microbatch, like.chunk};
-    const auto at = std::lower_bound(order_.begin(), order_.end(), std::pair{wanted, 0U});
-    return at != order_.end() && at->first == wanted ? at->second : otherwise;
+    const std::uint32_t kind =
+        kinds_.find(key_of({work, pass, 0, like.layer, like.microbatch, like.chunk}));
+    return kind != KeyIndex::none ? first_[kind] : otherwise;
   }
   void keep(Bytes bytes, std::uint32_t last_reader, Pool pool = Pool::activations) {
     values_.push_back({bytes, pool, last_reader});
@@ -220,7 +219,8 @@ class Walk {
   const Program& program_;
   Reads reads_;
   std::vector<std::uint32_t> last_reader_;
-  std::vector<std::pair<Op, std::uint32_t>> order_;
+  KeyIndex kinds_{program_.size()};
+  std::vector<std::uint32_t> first_;  // [kinds] op
   std::vector<Value> values_;
   std::array<Bytes, 2> alive_;
   Bytes workspace_;
