@@ -128,12 +128,13 @@ Timeline simulate(const Schedule& schedule, const Load& load, const SimulateOpti
     throw Error(ErrorKind::input,
                 fmt::format("the engine {} has the fidelities auto, {}", engine, fidelities));
   };
+  SimulateOptions exact = options;
+  exact.timeline = true;
   if (options.engine == Engine::fast) {
     if (options.fidelity == Fidelity::port) refuse("fast", "pair and profile");
-    return simulate_fast(schedule, load, options);
+    return simulate_fast(schedule, load, exact);
   }
   if (options.fidelity == Fidelity::profile) refuse("simgrid", "pair and port");
-  SimulateOptions exact = options;
   exact.fidelity = simgrid_fidelity(options.fidelity, schedule);
   return simulate_apart(schedule, load, exact);
 }

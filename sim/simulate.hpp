@@ -33,7 +33,7 @@ struct SimulateOptions {
   Fidelity fidelity = Fidelity::automatic;
   /// fast: ranks that are alike run as one. Off only to test that it changes nothing.
   bool fold = true;
-  /// fast: keep when each op ran. Off where only the makespan is asked for (sim/fast.hpp).
+  /// Keep when each op ran. simulate() always does; a FastSimulation (sim/fast.hpp) need not.
   bool timeline = true;
   std::function<void()> poll;  ///< called now and then; may throw to end the simulation
 };
