@@ -18,7 +18,7 @@ run simulate "${mixtral[@]}" --sequence-length 16384 --svg demo/step.svg --trace
   tee demo/table.txt
 run simulate "${mixtral[@]}" --sequence-length 16384 --json >demo/result.json
 run sweep "${mixtral[@]}" --vary cluster.A40=2:8:2 --vary cluster.V100-16GB=2:8:2 \
-  --vary training.sequence_length=4096,8192,16384,32768 >demo/sweep.ndjson
+  --vary training.sequence_length=4096,8192,16384,32768 --output demo/sweep.ndjson --svg demo/sweep.svg
 
 echo
 echo "Left in demo/ (open the trace in https://ui.perfetto.dev):"
