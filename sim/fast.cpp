@@ -182,9 +182,9 @@ FastSimulation::Engine::Engine(const Schedule& schedule, const Load& load,
   make_lanes();
   for (const Traffic& traffic : traffics()) {
     Profile& profile = profiles_.emplace_back();
-    profile.ports = PortSet(folded().first_port.size());
-    profile.loads = bytes_on_ports(schedule, load.network(), folded(), pick(wires, traffic.wires));
-    for (const Crossing& crossing : profile.loads) profile.ports.add(crossing.port);
+    PortLoads loads = load_ports(schedule, load.network(), folded(), pick(wires, traffic.wires));
+    profile.loads = std::move(loads.bytes);
+    profile.ports = std::move(loads.touched);
     profile.is_uneven = traffic.is_uneven;
   }
   if (fidelity_ == Fidelity::automatic) {

@@ -13,8 +13,9 @@ std::vector<double> bandwidths(const Network& network, const Fold& fold) {
   return out;
 }
 
-std::vector<Crossing> bytes_on_ports(const Schedule& schedule, const Network& network,
-                                     const Fold& fold, std::span<const Wire* const> wires) {
+PortLoads load_ports(const Schedule& schedule, const Network& network, const Fold& fold,
+                     std::span<const Wire* const> wires) {
+  PortLoads out{{}, PortSet(fold.first_port.size())};
   std::vector<double> bytes_on(fold.first_port.size(), 0);
   for (const Wire* wire : wires) {
     const auto& ranks = schedule.groups[wire->group.value];
@@ -22,13 +23,13 @@ std::vector<Crossing> bytes_on_ports(const Schedule& schedule, const Network& ne
       for (const PortId port : network.path(schedule.ranks[ranks[from].value].gpu,
                                             schedule.ranks[ranks[to].value].gpu)) {
         const std::uint32_t port_class = fold.port_class[port.value];
+        out.touched.add(port_class);
         if (fold.first_port[port_class] == port) bytes_on[port_class] += bytes.value;
       }
     }
   }
-  std::vector<Crossing> out;
   for (std::uint32_t port = 0; port < bytes_on.size(); ++port) {
-    if (bytes_on[port] > 0) out.push_back({port, bytes_on[port]});
+    if (bytes_on[port] > 0) out.bytes.push_back({port, bytes_on[port]});
   }
   return out;
 }
@@ -44,7 +45,8 @@ std::vector<double> ends_of_wire(const Schedule& schedule, const Network& networ
   if (own.first_rank.size() > 1 && wire.messages.size() > most_flows) {
     double longest = 0;
     const std::vector<double> rates = bandwidths(network, own);
-    for (const auto& [port, bytes] : bytes_on_ports(schedule, network, own, std::span(&wires, 1))) {
+    const PortLoads loads = load_ports(schedule, network, own, std::span(&wires, 1));
+    for (const auto& [port, bytes] : loads.bytes) {
       longest = std::max(longest, bytes / rates[port]);
     }
     return std::vector<double>(ranks.size(), longest);

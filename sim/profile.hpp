@@ -50,9 +50,13 @@ struct Profile {
   double total() const { return ends.empty() ? 0 : ends.back().time; }
 };
 
-/// Bytes on one port of each class that some wires cross.
-std::vector<Crossing> bytes_on_ports(const Schedule& schedule, const Network& network,
-                                     const Fold& fold, std::span<const Wire* const> wires);
+/// What some wires put on ports.
+struct PortLoads {
+  std::vector<Crossing> bytes;  ///< on the first port of each class
+  PortSet touched;              ///< any port of the class
+};
+PortLoads load_ports(const Schedule& schedule, const Network& network, const Fold& fold,
+                     std::span<const Wire* const> wires);
 
 /// When each rank of a wire's group has its last byte, told apart by the wire's messages alone:
 /// [members of the group]. Of more than 512 different flows those that end within 1 % count as

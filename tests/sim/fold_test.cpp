@@ -133,9 +133,9 @@ RC_GTEST_PROP(Fold, ChangesNothingOnClustersOfEqualGpusWithEqualShares, ()) {
                        run(c, load, {.fidelity = Fidelity::pair, .fold = false})) <= 1e-12);
 }
 
-TEST(Fold, StartsAgainWhenTheNormSharesAPort) {
-  // Three ranks of one program; the norm's ring and a dispatch with unequal costs at the same time.
-  // Were the ranks one class, the ring's messages would be taken for equal.
+/// Three ranks of one program, a dispatch between all and a norm in which `sender` alone sends, to
+/// the next rank. Were the ranks one class, the norm's messages would be taken for equal.
+Timeline norm_beside_dispatch(std::uint32_t sender) {
   Schedule schedule;
   schedule.layers = schedule.experts = schedule.microbatches = schedule.chunks = 1;
   schedule.replicas.push_back({{{{0}}}});
@@ -146,11 +146,12 @@ TEST(Fold, StartsAgainWhenTheNormSharesAPort) {
   schedule.groups.push_back({{0}, {1}, {2}});
   class Uneven final : public Load {
    public:
-    Uneven() : network_(load_cluster("3xA40", parse_bandwidth("100Gbps"))) {}
+    explicit Uneven(std::uint32_t sender)
+        : sender_(sender), network_(load_cluster("3xA40", parse_bandwidth("100Gbps"))) {}
     Seconds seconds(RankId /*rank*/, const Op& /*op*/) const override { return {}; }
     Bytes bytes(GroupId /*group*/, const Op& op, RankId from, RankId to) const override {
       if (op.work == Work::dispatch) return {12.5e9};
-      return {from.value == 0 && to.value == 1 ? 25e9 : 0};
+      return {from.value == sender_ && to.value == (sender_ + 1) % 3 ? 25e9 : 0};
     }
     Seconds latency(GroupId /*group*/, const Op& /*op*/) const override { return {}; }
     double rows(RankId /*rank*/, const Op& /*op*/) const override { return 0; }
@@ -159,15 +160,23 @@ TEST(Fold, StartsAgainWhenTheNormSharesAPort) {
     const Network& network() const override { return network_; }
 
    private:
+    std::uint32_t sender_;
     Network network_;
-  } load;
-  const Timeline timeline = simulate(schedule, load, {.verified = true});
-  // Out of rank 0: two flows of 12.5 GB and one of 25 GB at a third of 12.5 GB/s each, then the
+  };
+  return simulate(schedule, Uneven(sender), {.verified = true});
+}
+
+TEST(Fold, StartsAgainWhenTheNormSharesAPort) {
+  // Out of the sender: two flows of 12.5 GB and one of 25 GB at a third of 12.5 GB/s each, then the
   // rest of the one: 3 s and 1 s.
-  EXPECT_DOUBLE_EQ(timeline.ranks[0][0].ended.value, 3);
-  EXPECT_DOUBLE_EQ(timeline.ranks[0][1].ended.value, 4);
-  EXPECT_EQ(timeline.ranks[0][1].sent.value, 25e9);
-  EXPECT_EQ(timeline.ranks[1][1].sent.value, 0);
+  for (const std::uint32_t sender : {0U, 1U, 2U}) {
+    const Timeline timeline = norm_beside_dispatch(sender);
+    for (std::uint32_t r = 0; r < 3; ++r) {
+      EXPECT_DOUBLE_EQ(timeline.ranks[r][1].ended.value, 4);
+      EXPECT_EQ(timeline.ranks[r][1].sent.value, r == sender ? 25e9 : 0);
+    }
+    EXPECT_DOUBLE_EQ(timeline.ranks[sender][0].ended.value, 3);
+  }
 }
 
 }  // namespace
