@@ -29,6 +29,13 @@ Direction direction_of(const Op& op) {
 
 }  // namespace
 
+Bytes routed_bytes(const MoeModel& model, const Op& op, double tokens, double share) {
+  const double copies = tokens * model.top_k * share;
+  const bool with_weight = (op.work == Work::dispatch) != (op.pass == Pass::backward);
+  return {
+      std::round(copies * (half_bytes * model.hidden + (with_weight ? routing_weight_bytes : 0)))};
+}
+
 PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
     : schedule_(schedule),
       scenario_(scenario),
@@ -95,10 +102,11 @@ void PredictedLoad::find_attention() {
 bool PredictedLoad::alike(std::uint32_t layer, std::uint32_t other) const {
   if (scenario_.model.layers[layer] != scenario_.model.layers[other]) return false;
   if (scenario_.shares[layer] != scenario_.shares[other]) return false;
-  const auto below = [](std::uint32_t l) { return l == 0 ? 0 : l - 1; };  // where a stage comes from
+  const auto below = [](std::uint32_t l) {
+    return l == 0 ? 0 : l - 1;
+  };  // where a stage comes from
   return std::all_of(schedule_.replicas.begin(), schedule_.replicas.end(), [&](const Replica& v) {
-    const auto& attention =
-        attention_on_[static_cast<std::size_t>(&v - schedule_.replicas.data())];
+    const auto& attention = attention_on_[static_cast<std::size_t>(&v - schedule_.replicas.data())];
     return v.expert_on[layer] == v.expert_on[other] && attention[layer] == attention[other] &&
            attention[below(layer)] == attention[below(other)];
   });
@@ -181,8 +189,8 @@ void PredictedLoad::find_like_ranks() {
   }
   std::vector<RankId> firsts;
   for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
-    const auto first = std::find_if(firsts.begin(), firsts.end(),
-                                    [&](RankId other) { return alike({r}, other); });
+    const auto first =
+        std::find_if(firsts.begin(), firsts.end(), [&](RankId other) { return alike({r}, other); });
     rank_like_.push_back(first == firsts.end() ? RankId{r} : *first);
     if (first == firsts.end()) firsts.push_back({r});
   }
@@ -202,8 +210,8 @@ Op PredictedLoad::like(const Op& op) const {
 Messages PredictedLoad::messages(GroupId group, const std::vector<RankId>& members,
                                  const Op& op) const {
   const auto size = static_cast<std::uint32_t>(members.size());
-  const bool rings = op.work == Work::reduce_shared || op.work == Work::reduce_norm ||
-                     op.work == Work::gather;
+  const bool rings =
+      op.work == Work::reduce_shared || op.work == Work::reduce_norm || op.work == Work::gather;
   const bool tokens = op.work == Work::dispatch || op.work == Work::combine;
   if (!rings && !tokens) return Load::messages(group, members, op);
   Messages out;
@@ -303,7 +311,6 @@ Flops PredictedLoad::flops(RankId rank, const Op& op) const {
 }
 
 Bytes PredictedLoad::bytes(GroupId group, const Op& op, RankId from, RankId to) const {
-  const double hidden_bytes = half_bytes * scenario_.model.hidden;
   switch (op.work) {
     case Work::dispatch:
     case Work::combine: {
@@ -311,10 +318,7 @@ Bytes PredictedLoad::bytes(GroupId group, const Op& op, RankId from, RankId to) 
       const RankId owner = towards_experts ? from : to;
       const RankId holder = towards_experts ? to : from;
       if (schedule_.ranks[owner.value].replica != schedule_.ranks[holder.value].replica) return {};
-      const double copies =
-          tokens(owner, op) * scenario_.model.top_k * held(holder, op.layer).share;
-      const bool with_weight = towards_experts != (op.pass == Pass::backward);
-      return {std::round(copies * (hidden_bytes + (with_weight ? routing_weight_bytes : 0)))};
+      return routed_bytes(scenario_.model, op, tokens(owner, op), held(holder, op.layer).share);
     }
     case Work::stage:
       return stage_bytes(op, from, to);
