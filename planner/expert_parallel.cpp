@@ -13,9 +13,7 @@ class ExpertParallelBuilder {
   ExpertParallelBuilder(const Scenario& scenario, const ExpertParallelShape& shape)
       : scenario_(scenario),
         shape_(shape),
-        recompute_(scenario.training.recompute == Recompute::automatic
-                       ? Recompute::layer
-                       : scenario.training.recompute),
+        recompute_(expert_parallel_recompute(scenario.training.recompute)),
         builder_(scenario, shape.microbatches, shape.chunks) {}
 
   Schedule run() {
@@ -36,18 +34,9 @@ class ExpertParallelBuilder {
 
  private:
   void add_ranks() {
-    std::vector<std::pair<GpuId, std::uint32_t>> seats;  // GPU, group
-    for (std::uint32_t g = 0; g < shape_.groups.size(); ++g) {
-      for (const GpuId gpu : shape_.groups[g]) seats.emplace_back(gpu, g);
-    }
-    std::sort(seats.begin(), seats.end());
-    const std::vector<std::uint32_t> sequences =
-        split_batch(scenario_.training.global_batch_sequences,
-                    static_cast<std::uint32_t>(seats.size()), shape_.microbatches);
     members_.resize(shape_.groups.size());
-    for (std::size_t i = 0; i < seats.size(); ++i) {
-      const auto [gpu, group] = seats[i];
-      members_[group].push_back(builder_.add_rank(gpu, group, sequences[i]));
+    for (const auto& [gpu, group, sequences] : expert_parallel_seats(scenario_, shape_)) {
+      members_[group].push_back(builder_.add_rank(gpu, group, sequences));
       all_.push_back(members_[group].back());
     }
     for (const auto& members : members_) groups_.push_back(builder_.group(members));
@@ -56,12 +45,12 @@ class ExpertParallelBuilder {
   void place_experts(std::uint16_t l) {
     if (!scenario_.model.layers[l].has_experts) return;
     for (std::uint32_t g = 0; g < members_.size(); ++g) {
-      const auto gpus = static_cast<std::uint32_t>(members_[g].size());
-      const std::vector<std::uint32_t> dealt =
-          deal_evenly(scenario_.model.experts, gpus, l * (scenario_.model.experts % gpus));
       std::vector<RankId> expert_on;
-      expert_on.reserve(dealt.size());
-      for (const std::uint32_t holder : dealt) expert_on.push_back(members_[g][holder]);
+      expert_on.reserve(scenario_.model.experts);
+      for (const std::uint32_t holder : expert_parallel_holders(
+               scenario_.model.experts, static_cast<std::uint32_t>(members_[g].size()), l)) {
+        expert_on.push_back(members_[g][holder]);
+      }
       builder_.place(g, l, std::move(expert_on));
     }
   }
@@ -117,6 +106,30 @@ class ExpertParallelBuilder {
 };
 
 }  // namespace
+
+std::vector<ExpertParallelSeat> expert_parallel_seats(const Scenario& scenario,
+                                                      const ExpertParallelShape& shape) {
+  std::vector<ExpertParallelSeat> out;
+  for (std::uint32_t g = 0; g < shape.groups.size(); ++g) {
+    for (const GpuId gpu : shape.groups[g]) out.push_back({gpu, g, 0});
+  }
+  std::sort(out.begin(), out.end(),
+            [](const ExpertParallelSeat& a, const ExpertParallelSeat& b) { return a.gpu < b.gpu; });
+  const std::vector<std::uint32_t> sequences =
+      split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(out.size()),
+                  shape.microbatches);
+  for (std::size_t i = 0; i < out.size(); ++i) out[i].sequences = sequences[i];
+  return out;
+}
+
+std::vector<std::uint32_t> expert_parallel_holders(std::uint32_t experts, std::uint32_t members,
+                                                   std::uint32_t layer) {
+  return deal_evenly(experts, members, layer * (experts % members));
+}
+
+Recompute expert_parallel_recompute(Recompute recompute) {
+  return recompute == Recompute::automatic ? Recompute::layer : recompute;
+}
 
 Schedule expert_parallel_schedule(const Scenario& scenario, const ExpertParallelShape& shape) {
   return ExpertParallelBuilder(scenario, shape).run();

@@ -7,6 +7,7 @@
 
 #include "core/error.hpp"
 #include "planner/expert_parallel.hpp"
+#include "planner/expert_parallel_bound.hpp"
 #include "planner/listing.hpp"
 #include "planner/planner.hpp"
 #include "planner/zebra.hpp"
@@ -119,7 +120,8 @@ class Trials {
   /// Whether a candidate that takes at least so long can still be best.
   bool may_win(Seconds at_least) const {
     constexpr double rounding = 1 + 1e-9;
-    return !best_.has_value() || !best_->fits() || at_least <= best_->makespan * rounding;
+    if (!best_.has_value() || (!best_->fits() && some_may_fit_)) return true;
+    return at_least <= best_->makespan * rounding;
   }
 
   /// Nothing for a candidate that is slower than the best one that fits.
@@ -137,6 +139,17 @@ class Trials {
     if (!best_.has_value() || candidate->better_than(*best_)) best_ = std::move(candidate);
   }
   bool has_fitting() const { return best_.has_value() && best_->fits(); }
+
+  /// For candidates that differ in activations and buffers alone: when the rest does not fit, none
+  /// will, and the fastest is best.
+  void look_at_parameters() {
+    if (!best_.has_value()) return;
+    for (std::size_t r = 0; r < best_->memory.size(); ++r) {
+      const MemoryUse& use = best_->memory[r];
+      const Bytes fixed = use.weights + use.gradients + use.optimizer + use.runtime;
+      if (fixed > capacity_of(scenario_, gpus_, best_->schedule.ranks[r])) some_may_fit_ = false;
+    }
+  }
 
   Plan finish() {
     if (!best_.has_value()) throw Error(ErrorKind::input, refused_);
@@ -179,7 +192,21 @@ class Trials {
   std::optional<Candidate> best_;
   std::string refused_;  ///< why the first candidate that was too large is
   std::uint32_t simulated_ = 0;
+  bool some_may_fit_ = true;
 };
+
+/// A candidate before its schedule is made.
+struct Bounded {
+  Seconds at_least;
+  std::uint32_t order = 0;
+  std::uint32_t count = 0;  ///< of what is tried: microbatches or chunks
+};
+
+/// Those that promise most come first, so that their times rule out the others.
+void best_bound_first(std::vector<Bounded>& candidates) {
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Bounded& a, const Bounded& b) { return a.at_least < b.at_least; });
+}
 
 // --- zebra ---
 
@@ -263,13 +290,6 @@ class ZebraPlanner {
     with_candidates(shape, candidates);
   }
 
-  struct Bounded {
-    Seconds at_least;
-    std::uint32_t order = 0;
-    std::uint32_t microbatches = 0;
-  };
-
-  /// Those that promise most come first, so that their times rule out the others.
   void with_candidates(ZebraShape& shape, const std::vector<std::uint32_t>& candidates) {
     std::vector<Bounded> bounded;
     for (const std::uint32_t r : candidates) {
@@ -279,13 +299,10 @@ class ZebraPlanner {
       shape.microbatches = r;
       bounded.push_back({zebra_bound_of_all(scenario_, shape, most_offload(shape)), order, r});
     }
-    if (!request_.exhaustive) {
-      std::stable_sort(bounded.begin(), bounded.end(),
-                       [](const Bounded& a, const Bounded& b) { return a.at_least < b.at_least; });
-    }
+    if (!request_.exhaustive) best_bound_first(bounded);
     for (const Bounded& candidate : bounded) {
       if (!request_.exhaustive && !trials_.may_win(candidate.at_least)) break;
-      shape.microbatches = candidate.microbatches;
+      shape.microbatches = candidate.count;
       with_microbatches(shape, candidate.order);
     }
   }
@@ -452,10 +469,19 @@ void plan_expert_parallel(const Scenario& scenario, const PlanRequest& request, 
   std::uint32_t order = 0;
   for (const std::uint32_t r : microbatches) {
     shape.microbatches = r;
+    std::vector<Bounded> bounded;
     for (const std::uint32_t c : chunks) {
       shape.chunks = c;
       if (!trials.admits(r, c)) continue;
-      trials.offer(trials.evaluate_to_win(order++, expert_parallel_schedule(scenario, shape)));
+      bounded.push_back({expert_parallel_bound(scenario, shape), order++, c});
+    }
+    if (!request.exhaustive) best_bound_first(bounded);
+    for (const Bounded& candidate : bounded) {
+      if (!request.exhaustive && !trials.may_win(candidate.at_least)) break;
+      shape.chunks = candidate.count;
+      trials.offer(
+          trials.evaluate_to_win(candidate.order, expert_parallel_schedule(scenario, shape)));
+      trials.look_at_parameters();
     }
     if (trials.has_fitting()) return;
   }

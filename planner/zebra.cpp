@@ -91,22 +91,13 @@ class ZebraBuilder {
       auto& expert_on = group.expert_on.emplace_back();
       auto& holders = group.holders.emplace_back();
       if (!scenario_.model.layers[l].has_experts) continue;
-      const std::vector<std::uint32_t> dealt =
-          deal_evenly(scenario_.model.experts, expert_gpus,
-                      moe_layer * (scenario_.model.experts % expert_gpus));
-      ++moe_layer;
-      std::vector<std::uint32_t> given(expert_gpus, 0);
-      std::uint32_t taken = 0;
-      for (std::uint32_t e = scenario_.model.experts;
-           e-- > 0;) {  // each expert GPU gives its last ones
-        RankId rank = group.experts[dealt[e]];
-        if (given[dealt[e]] < shape_.offload[l]) {
-          ++given[dealt[e]];
-          rank = group.attention[taken++ % group.attention.size()];
-        }
-        expert_on.push_back(rank);
+      for (const std::uint32_t holder :
+           zebra_holders(scenario_.model.experts, expert_gpus,
+                         static_cast<std::uint32_t>(group.attention.size()), moe_layer++,
+                         shape_.offload[l])) {
+        expert_on.push_back(holder < expert_gpus ? group.experts[holder]
+                                                 : group.attention[holder - expert_gpus]);
       }
-      std::reverse(expert_on.begin(), expert_on.end());
       holders = expert_on;
       std::sort(holders.begin(), holders.end());
       holders.erase(std::unique(holders.begin(), holders.end()), holders.end());
@@ -183,6 +174,22 @@ class ZebraBuilder {
 };
 
 }  // namespace
+
+std::vector<std::uint32_t> zebra_holders(std::uint32_t experts, std::uint32_t expert_gpus,
+                                         std::uint32_t attention_gpus, std::uint32_t moe_layer,
+                                         std::uint32_t offload) {
+  std::vector<std::uint32_t> out =
+      deal_evenly(experts, expert_gpus, moe_layer * (experts % expert_gpus));
+  std::vector<std::uint32_t> given(expert_gpus, 0);
+  std::uint32_t taken = 0;
+  for (std::uint32_t e = experts; e-- > 0;) {  // each expert GPU gives its last ones
+    std::uint32_t& given_here = given[out[e]];
+    if (given_here >= offload) continue;
+    ++given_here;
+    out[e] = expert_gpus + taken++ % attention_gpus;
+  }
+  return out;
+}
 
 Schedule zebra_schedule(const Scenario& scenario, const ZebraShape& shape) {
   return ZebraBuilder(scenario, shape).run();

@@ -29,6 +29,13 @@ Direction direction_of(const Op& op) {
 
 }  // namespace
 
+Bytes routed_bytes(const MoeModel& model, const Op& op, double tokens, double share) {
+  const double copies = tokens * model.top_k * share;
+  const bool with_weight = (op.work == Work::dispatch) != (op.pass == Pass::backward);
+  return {
+      std::round(copies * (half_bytes * model.hidden + (with_weight ? routing_weight_bytes : 0)))};
+}
+
 PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
     : schedule_(schedule),
       scenario_(scenario),
@@ -304,7 +311,6 @@ Flops PredictedLoad::flops(RankId rank, const Op& op) const {
 }
 
 Bytes PredictedLoad::bytes(GroupId group, const Op& op, RankId from, RankId to) const {
-  const double hidden_bytes = half_bytes * scenario_.model.hidden;
   switch (op.work) {
     case Work::dispatch:
     case Work::combine: {
@@ -312,10 +318,7 @@ Bytes PredictedLoad::bytes(GroupId group, const Op& op, RankId from, RankId to) 
       const RankId owner = towards_experts ? from : to;
       const RankId holder = towards_experts ? to : from;
       if (schedule_.ranks[owner.value].replica != schedule_.ranks[holder.value].replica) return {};
-      const double copies =
-          tokens(owner, op) * scenario_.model.top_k * held(holder, op.layer).share;
-      const bool with_weight = towards_experts != (op.pass == Pass::backward);
-      return {std::round(copies * (hidden_bytes + (with_weight ? routing_weight_bytes : 0)))};
+      return routed_bytes(scenario_.model, op, tokens(owner, op), held(holder, op.layer).share);
     }
     case Work::stage:
       return stage_bytes(op, from, to);

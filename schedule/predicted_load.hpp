@@ -8,6 +8,10 @@
 
 namespace zebroid {
 
+/// What `tokens` of one owner make a dispatch or combine carry between it and a holder of experts
+/// that get `share` of the layer's routed copies.
+Bytes routed_bytes(const MoeModel& model, const Op& op, double tokens, double share);
+
 /// The load that costs and routing predict for one schedule. Tokens, rows and bytes follow from the
 /// model, the placement and the routing of the scenario; times from its calibration. The schedule
 /// (free of faults) and the scenario outlive it.
