@@ -153,6 +153,13 @@ class Finder {
     }
   }
 
+  /// A phase of a sum goes on with what the phases before it left here.
+  void earlier_phases(const Op& op) {
+    for (const std::uint32_t i : of(key_of(op.work, op.pass, op.layer, op.microbatch))) {
+      if (program_[i].chunk < op.chunk) found_.push_back(i);
+    }
+  }
+
   /// Everything that leaves a gradient on this rank, summed or not.
   void all_gradients() {
     for (const Work work :
@@ -181,14 +188,17 @@ class Finder {
         exchange(op);
         return true;
       case Work::reduce_shared: {
+        earlier_phases(op);
         const bool some = all_microbatches(Work::attention, Pass::backward, op.layer);
         return (op.layer + 1U == schedule_.layers &&
                 all_microbatches(Work::head, Pass::backward, op.layer)) ||
                some;
       }
       case Work::reduce_experts:
+        earlier_phases(op);
         return all_microbatches(Work::expert, Pass::backward, op.layer);
       case Work::reduce_norm:
+        earlier_phases(op);
         all_gradients();
         return true;  // a rank without parameters adds nothing
       case Work::gather:

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
-#include <numeric>
+#include <optional>
 #include <set>
+#include <span>
+#include <utility>
 
 namespace zebroid {
 namespace {
@@ -31,22 +34,72 @@ class Listed {
   std::vector<Op> ops_;
 };
 
-/// Ranks that exchanges connect.
-class Connected {
+/// One sum by its phases: a ring in each group, a ring of ranks out of such groups, a chain from
+/// the first rank of a group to the others. A rank without a phase keeps what it has.
+class PhasedSum {
  public:
-  explicit Connected(std::size_t ranks) : parent_(ranks) {
-    std::iota(parent_.begin(), parent_.end(), 0U);
-  }
-  std::uint32_t root(std::uint32_t r) {
-    while (parent_[r] != r) r = parent_[r] = parent_[parent_[r]];
-    return r;
-  }
-  void join(const std::vector<RankId>& group) {
-    for (const RankId rank : group) parent_[root(rank.value)] = root(group.front().value);
+  static constexpr std::uint16_t phases = 3;
+  using Group = std::vector<RankId>;
+  /// The group with which a rank takes part in a phase; nothing when it does not.
+  using GroupOf = std::function<const Group*(std::uint16_t phase, RankId)>;
+
+  PhasedSum(std::size_t ranks, GroupOf group_of) : ranks_(ranks), group_of_(std::move(group_of)) {}
+
+  /// A rank that ends with the share of rank `of` other than once.
+  struct Mistake {
+    RankId rank, of;
+    std::size_t times;
+  };
+  /// The first of `holders` that does not end with the share of each of them once. It asks for
+  /// groups O(ranks) times.
+  std::optional<Mistake> mistake(const std::vector<RankId>& holders) const {
+    std::vector<std::size_t> shares(ranks_, 0);  // [first rank of a ring]
+    for (const RankId rank : holders) ++shares[first(within, rank).value];
+    std::vector<char> is_whole(ranks_, 0);  // [first rank of a ring across]
+    for (const RankId rank : holders) {
+      const RankId source = first(onward, rank);
+      char& whole = is_whole[first(across, source).value];
+      if (whole == 0 && !has_all(source, shares, holders.size())) return wrong(rank, holders);
+      whole = 1;
+    }
+    return std::nullopt;
   }
 
  private:
-  std::vector<std::uint32_t> parent_;
+  enum : std::uint16_t { within, across, onward };
+
+  std::span<const RankId> members(std::uint16_t phase, const RankId& rank) const {
+    const Group* group = group_of_(phase, rank);
+    return group == nullptr ? std::span(&rank, 1) : std::span(*group);
+  }
+  RankId first(std::uint16_t phase, RankId rank) const { return members(phase, rank).front(); }
+
+  /// Whether the rings that `rank` joins in the ring across have `all` shares, each once.
+  bool has_all(RankId rank, const std::vector<std::size_t>& shares, std::size_t all) const {
+    std::set<RankId> rings;
+    std::size_t sum = 0;
+    for (const RankId member : members(across, rank)) {
+      const RankId ring = first(within, member);
+      const bool is_new = rings.insert(ring).second;
+      if (!is_new && shares[ring.value] > 0) return false;
+      sum += shares[ring.value];
+    }
+    return sum == all;
+  }
+
+  Mistake wrong(RankId rank, const std::vector<RankId>& holders) const {
+    std::multiset<RankId> rings;
+    const RankId source = first(onward, rank);
+    for (const RankId member : members(across, source)) rings.insert(first(within, member));
+    for (const RankId of : holders) {
+      const std::size_t times = rings.count(first(within, of));
+      if (times != 1) return {rank, of, times};
+    }
+    return {rank, rank, 0};
+  }
+
+  std::size_t ranks_;
+  GroupOf group_of_;
 };
 
 class TrainingStepCheck {
@@ -81,6 +134,7 @@ class TrainingStepCheck {
     check_owners();
     check_shared_sums();
     check_expert_sums();
+    check_gathers();
     check_norm_and_step();
   }
 
@@ -117,8 +171,8 @@ class TrainingStepCheck {
     }
   }
 
-  /// Nothing is listed that has no use: experts of a layer without any, recomputation without its
-  /// backward.
+  /// Nothing is listed that has no use: experts of a layer without any, parameters that are not
+  /// there, recomputation without its backward.
   void check_purpose(std::uint32_t r) {
     const auto& expert_on = schedule_.replicas[schedule_.ranks[r].replica].expert_on;
     for (const Op& op : schedule_.program_of({r})) {
@@ -126,6 +180,11 @@ class TrainingStepCheck {
           op.work == Work::dispatch || op.work == Work::expert || op.work == Work::combine;
       if (for_experts && expert_on[op.layer].empty()) {
         faults_.add(fmt::format("rank {} lists {}, but that layer has no experts", r, name_of(op)));
+      }
+      const auto& held = attention_in_[schedule_.ranks[r].program];
+      if (op.work == Work::gather && !held.contains(op.layer)) {
+        faults_.add(fmt::format("rank {} lists {}, but it runs no attention of that layer", r,
+                                name_of(op)));
       }
       if (op.pass != Pass::recompute || is_exchange(op.work)) continue;
       Op backward = op;
@@ -238,30 +297,28 @@ class TrainingStepCheck {
     }
   }
 
-  /// All of `ranks` take part in `work` of the layer and its phases connect them.
+  /// All of `ranks` take part in `work` of the layer and end with the sum over all of them.
   void require_sum(Work work, std::uint16_t l, const std::vector<RankId>& ranks) {
     if (ranks.size() < 2) return;
-    Connected connected(schedule_.ranks.size());
+    const auto group_of = [&](std::uint16_t phase, RankId rank) {
+      const Op* op = listed(rank).find(op_of(work, Pass::backward, l, 0, phase));
+      return op == nullptr ? nullptr : &schedule_.groups[schedule_.group_of(rank, *op).value];
+    };
+    bool complete = true;
     for (const RankId rank : ranks) {
-      bool some = false;
-      constexpr std::uint16_t sum_phases = 3;
-      for (std::uint16_t phase = 0; phase < sum_phases; ++phase) {
-        const Op* op = listed(rank).find(op_of(work, Pass::backward, l, 0, phase));
-        if (op == nullptr) continue;
-        some = true;
-        connected.join(schedule_.groups[schedule_.group_of(rank, *op).value]);
-      }
-      if (!some) {
-        faults_.add(fmt::format("rank {} lacks {}: other ranks hold the same parameters",
-                                rank.value, name_of(op_of(work, Pass::backward, l, 0))));
-      }
+      std::uint16_t phase = 0;
+      while (phase < PhasedSum::phases && group_of(phase, rank) == nullptr) ++phase;
+      if (phase < PhasedSum::phases) continue;
+      complete = false;
+      faults_.add(fmt::format("rank {} lacks {}: other ranks hold the same parameters", rank.value,
+                              name_of(op_of(work, Pass::backward, l, 0))));
     }
-    for (const RankId rank : ranks) {
-      if (connected.root(rank.value) != connected.root(ranks.front().value)) {
-        faults_.add(fmt::format("{} of layer {} does not connect rank {} with rank {}",
-                                name_of(work), l, rank.value, ranks.front().value));
-        return;
-      }
+    if (!complete) return;
+    if (const auto wrong = PhasedSum(schedule_.ranks.size(), group_of).mistake(ranks)) {
+      faults_.add(fmt::format("{} of layer {} ends on rank {} {} what rank {} adds", name_of(work),
+                              l, wrong->rank.value,
+                              wrong->times == 0 ? "without" : "with more than once",
+                              wrong->of.value));
     }
   }
 
@@ -283,6 +340,32 @@ class TrainingStepCheck {
         holders.insert(replica.expert_on[l].begin(), replica.expert_on[l].end());
       }
       require_sum(Work::reduce_experts, l, {holders.begin(), holders.end()});
+    }
+  }
+
+  /// Ranks that gather one layer share its optimizer states, and so those of every layer that more
+  /// than one of them holds.
+  void check_gathers() {
+    std::set<GroupId> groups;
+    for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+      for (const Op& op : schedule_.program_of({r})) {
+        if (op.work == Work::gather) groups.insert(schedule_.group_of({r}, op));
+      }
+    }
+    for (const GroupId group : groups) {
+      std::map<std::uint16_t, std::vector<RankId>> holders;
+      for (const RankId rank : schedule_.groups[group.value]) {
+        for (const std::uint16_t l : attention_in_[schedule_.ranks[rank.value].program]) {
+          holders[l].push_back(rank);
+        }
+      }
+      for (const auto& [l, ranks] : holders) {
+        for (const RankId rank : ranks) {
+          if (ranks.size() > 1) {
+            require(rank, op_of(Work::gather, Pass::backward, l, 0), "it gathers another layer");
+          }
+        }
+      }
     }
   }
 

@@ -23,13 +23,50 @@ std::uint32_t below(std::mt19937_64& bits, std::size_t n) {
   return static_cast<std::uint32_t>(bits() % n);
 }
 
-/// Changes one rank's program in one place.
+void give(Schedule& schedule, std::uint32_t r, Program program) {
+  schedule.ranks[r].program = static_cast<std::uint16_t>(schedule.programs.size());
+  schedule.programs.push_back(std::move(program));
+}
+
+/// Changes the exchange that is op `i` of rank `r` in the same way on all its members: it is lost,
+/// or changes places with another one of its group. No rank lacks its partner then.
+Schedule mutate_everywhere(Schedule out, std::uint32_t r, std::uint32_t i, std::mt19937_64& bits) {
+  const Op one = out.program_of({r})[i];
+  const GroupId group = out.group_of({r}, one);
+  std::vector<Op> others;
+  for (const Op& op : out.program_of({r})) {
+    if (op.slot == one.slot) others.push_back(op);
+  }
+  const Op other = others[below(bits, others.size())];
+  const bool lost = below(bits, 2) == 0;
+  for (const RankId rank : out.groups[group.value]) {
+    Program program = out.program_of(rank);
+    const auto find = [&](Op op) {
+      const auto& slots = out.ranks[rank.value].groups;
+      op.slot = static_cast<std::uint8_t>(
+          1 + (std::find(slots.begin(), slots.end(), group) - slots.begin()));
+      return std::find(program.begin(), program.end(), op);
+    };
+    const auto at = find(one);
+    const auto with = find(other);
+    if (at == program.end() || with == program.end()) continue;  // mutated before
+    if (lost) {
+      program.erase(at);
+    } else {
+      std::iter_swap(at, with);
+    }
+    give(out, rank.value, std::move(program));
+  }
+  return out;
+}
+
+/// Changes one rank's program in one place, or one exchange on all its members.
 Schedule mutate(const Schedule& original, std::mt19937_64& bits) {
   Schedule out = original;
   const std::uint32_t r = below(bits, out.ranks.size());
   Program program = out.program_of({r});
   const std::uint32_t i = below(bits, program.size());
-  switch (below(bits, 8)) {
+  switch (below(bits, 9)) {
     case 0:  // two ops change places
     case 1:
       std::swap(program[i], program[below(bits, program.size())]);
@@ -53,6 +90,9 @@ Schedule mutate(const Schedule& original, std::mt19937_64& bits) {
       program.insert(program.begin() + below(bits, program.size() + 1), op);
       break;
     }
+    case 7:
+      if (is_exchange(program[i].work)) return mutate_everywhere(std::move(out), r, i, bits);
+      break;
     default: {  // an op turns into another
       Op& op = program[i];
       const std::uint32_t field = below(bits, 4);
@@ -65,8 +105,7 @@ Schedule mutate(const Schedule& original, std::mt19937_64& bits) {
       break;
     }
   }
-  out.ranks[r].program = static_cast<std::uint16_t>(out.programs.size());
-  out.programs.push_back(std::move(program));
+  give(out, r, std::move(program));
   return out;
 }
 

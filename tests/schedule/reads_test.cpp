@@ -157,11 +157,15 @@ TEST(Reads, OfSumsAreAllGradientsOfTheirLayer) {
   EXPECT_EQ(listing.of("gather1"), "step' 0.0");
 }
 
-TEST(Reads, OfEachPhaseOfASumAreTheGradientsOfItsLayer) {
+TEST(Reads, OfAPhaseOfASumAreTheGradientsOfItsLayerAndThePhasesBefore) {
   const Listing listing("A'0.0 A'0.1 sum0.0.0 sum0.0.1 sum0.0.2");
-  for (const char* phase : {"sum0.0.0", "sum0.0.1", "sum0.0.2"}) {
-    EXPECT_EQ(listing.of(phase), "attention' 0.0, attention' 0.1") << phase;
-  }
+  EXPECT_EQ(listing.of("sum0.0.0"), "attention' 0.0, attention' 0.1");
+  EXPECT_EQ(listing.of("sum0.0.1"), "attention' 0.0, attention' 0.1, reduce_shared' 0.0");
+  EXPECT_EQ(listing.of("sum0.0.2"),
+            "attention' 0.0, attention' 0.1, reduce_shared' 0.0, reduce_shared' 0.0.1");
+  EXPECT_EQ(Listing("E'0.0 esum0.0.0 esum0.0.1").of("esum0.0.1"),
+            "expert' 0.0, reduce_experts' 0.0");
+  EXPECT_EQ(Listing("norm norm0.0.1").of("norm0.0.1"), "reduce_norm' 0.0");
 }
 
 TEST(Reads, OfTheNormAreAllGradientsAndSumsAndNothingWithoutParameters) {

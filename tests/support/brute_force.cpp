@@ -188,7 +188,11 @@ class Run {
                  other.work == Work::reduce_experts;
       }
     };
-    return all_ended(r, summands).value_or(op.work == Work::reduce_norm);
+    const auto earlier_phase = [&](const Op& other) {
+      return other.work == op.work && other.layer == op.layer && other.chunk < op.chunk;
+    };
+    return all_ended(r, summands).value_or(op.work == Work::reduce_norm) &&
+           all_ended(r, earlier_phase).value_or(true);
   }
 
   bool inputs_are_there(std::uint32_t r, const Op& op) const {
