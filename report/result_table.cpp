@@ -241,7 +241,8 @@ class ResultText {
     const Json& both = at(result, {"engines"});
     const std::string fidelity = text(result, {"fidelity"});
     if (!both.is_object()) {
-      if (text(result, {"engine"}) == "simgrid") return "  simulated by simgrid (" + fidelity + ")\n";
+      if (text(result, {"engine"}) == "simgrid")
+        return "  simulated by simgrid (" + fidelity + ")\n";
       if (fidelity != "profile") return "";
       constexpr double hundred = 100;
       return wrapped(
