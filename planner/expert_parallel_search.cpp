@@ -1,0 +1,73 @@
+#include <fmt/format.h>
+
+#include "core/error.hpp"
+#include "planner/expert_parallel.hpp"
+#include "planner/expert_parallel_bound.hpp"
+#include "planner/searches.hpp"
+
+namespace zebroid {
+namespace {
+
+std::uint32_t expert_parallel_groups(const Scenario& scenario, const PlanRequest& request,
+                                     std::size_t gpus) {
+  const std::uint32_t n = scenario.model.experts;
+  const auto per_group = [&](std::size_t groups) { return (gpus + groups - 1) / groups; };
+  if (!request.groups) {
+    std::uint32_t groups = 1;
+    while (per_group(groups) > n) ++groups;
+    return groups;
+  }
+  if (*request.groups > gpus) {
+    throw Error(ErrorKind::input,
+                fmt::format("{} need at least as many GPUs; there are {}",
+                            count_of(*request.groups, "expert-parallel group"), gpus));
+  }
+  if (per_group(*request.groups) > n) {
+    throw Error(
+        ErrorKind::input,
+        fmt::format("{} cannot be spread over {} in one expert-parallel group; use more groups",
+                    count_of(n, "expert"), count_of(per_group(*request.groups), "GPU")));
+  }
+  return *request.groups;
+}
+
+}  // namespace
+
+void search_expert_parallel(const Scenario& scenario, const PlanRequest& request, Trials& trials) {
+  GpuList all;
+  const std::size_t gpus = gpus_of(scenario.cluster).size();
+  for (std::uint32_t g = 0; g < gpus; ++g) all.push_back({g});
+  const std::uint32_t groups = expert_parallel_groups(scenario, request, all.size());
+  ExpertParallelShape shape;
+  shape.groups = cut_into_groups(scenario.cluster, all, groups);
+  const std::uint32_t least =
+      split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(all.size()),
+                  request.microbatches.value_or(1))
+          .back();
+  // Gradient accumulation only when the whole share does not fit at once.
+  const std::vector<std::uint32_t> microbatches =
+      request.microbatches ? std::vector{*request.microbatches} : microbatch_candidates(least);
+  const std::vector<std::uint32_t> chunks =
+      request.chunks ? std::vector{*request.chunks} : std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8};
+  std::uint32_t order = 0;
+  for (const std::uint32_t r : microbatches) {
+    shape.microbatches = r;
+    std::vector<Bounded> bounded;
+    for (const std::uint32_t c : chunks) {
+      shape.chunks = c;
+      if (!trials.admits(r, c)) continue;
+      bounded.push_back({expert_parallel_bound(scenario, shape), order++, c});
+    }
+    if (!request.exhaustive) best_bound_first(bounded);
+    for (const Bounded& candidate : bounded) {
+      if (!request.exhaustive && !trials.may_win(candidate.at_least)) break;
+      shape.chunks = candidate.count;
+      trials.offer(
+          trials.evaluate_to_win(candidate.order, expert_parallel_schedule(scenario, shape)));
+      trials.look_at_parameters();
+    }
+    if (trials.has_fitting()) return;
+  }
+}
+
+}  // namespace zebroid

@@ -1,0 +1,109 @@
+#include "planner/trials.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/error.hpp"
+#include "planner/listing.hpp"
+#include "schedule/verify.hpp"
+
+namespace zebroid {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+}  // namespace
+
+Bytes capacity_of(const Scenario& scenario, const std::vector<Gpu>& gpus, const Rank& rank) {
+  return scenario.cluster.kinds[gpus[rank.gpu.value].kind].memory;
+}
+
+std::string count_of(std::size_t n, std::string_view noun, std::string_view plural) {
+  return fmt::format("{} {}{}", n, noun, n == 1 ? "" : plural);
+}
+
+bool Trials::admits(std::uint32_t microbatches, std::uint32_t chunks) {
+  constexpr double most_ops = 50e6;
+  constexpr std::size_t most_planned = 16384;
+  const double per_rank =
+      static_cast<double>(scenario_.model.layers.size()) * microbatches * (3.0 + 9.0 * chunks);
+  const double ops = per_rank * static_cast<double>(gpus_.size());
+  if (ops <= most_ops && gpus_.size() <= most_planned) return true;
+  if (refused_.empty()) {
+    refused_ = fmt::format(
+        "{} GPUs with {} of {} make about {:.0f} million ops; at most {} GPUs and {:.0f} million "
+        "ops can be planned",
+        gpus_.size(), count_of(microbatches, "microbatch", "es"), count_of(chunks, "chunk"),
+        ops / 1e6, most_planned, most_ops / 1e6);
+  }
+  return false;
+}
+
+bool Trials::may_win(Seconds at_least) const {
+  constexpr double rounding = 1 + 1e-9;
+  if (!best_.has_value() || (!best_->fits() && some_may_fit_)) return true;
+  return at_least <= best_->makespan * rounding;
+}
+
+std::optional<Candidate> Trials::evaluate_to_win(std::uint32_t order, const Schedule& schedule) {
+  const Timeline free_run = simulate(schedule);
+  if (!may_win(free_run.makespan())) return std::nullopt;
+  return judged(order, schedule, free_run);
+}
+
+void Trials::offer(std::optional<Candidate> candidate) {
+  if (!candidate) return;
+  if (!best_.has_value() || candidate->better_than(*best_)) best_ = std::move(candidate);
+}
+
+void Trials::look_at_parameters() {
+  if (!best_.has_value()) return;
+  for (std::size_t r = 0; r < best_->memory.size(); ++r) {
+    const MemoryUse& use = best_->memory[r];
+    const Bytes fixed = use.weights + use.gradients + use.optimizer + use.runtime;
+    if (fixed > capacity_of(scenario_, gpus_, best_->schedule.ranks[r])) some_may_fit_ = false;
+  }
+}
+
+Plan Trials::finish() {
+  if (!best_.has_value()) throw Error(ErrorKind::input, refused_);
+  Plan out;
+  out.schedule = std::move(best_->schedule);
+  const std::vector<Fault> faults = verify(out.schedule);
+  if (!faults.empty()) {
+    throw Error(ErrorKind::internal, "the planner made a faulty schedule: " + faults[0].message);
+  }
+  out.timeline = score_(out.schedule, PredictedLoad(out.schedule, scenario_), true);
+  out.memory = std::move(best_->memory);
+  out.candidates_simulated = simulated_;
+  judge(out, scenario_);
+  return out;
+}
+
+Timeline Trials::simulate(const Schedule& schedule) {
+  ++simulated_;
+  return score_(schedule, PredictedLoad(schedule, scenario_), false);
+}
+
+Candidate Trials::judged(std::uint32_t order, const Schedule& schedule,
+                         const Timeline& free_run) const {
+  Candidate out;
+  out.order = order;
+  out.makespan = free_run.makespan();
+  out.schedule = list_by_start(schedule, free_run);
+  out.memory = peak_memory(out.schedule, scenario_, PredictedLoad(out.schedule, scenario_));
+  out.excess = {-infinity};
+  for (std::size_t r = 0; r < out.memory.size(); ++r) {
+    out.excess = std::max(
+        out.excess, out.memory[r].total() - capacity_of(scenario_, gpus_, out.schedule.ranks[r]));
+  }
+  return out;
+}
+
+void best_bound_first(std::vector<Bounded>& candidates) {
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Bounded& a, const Bounded& b) { return a.at_least < b.at_least; });
+}
+
+}  // namespace zebroid

@@ -1,0 +1,87 @@
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "planner/planner.hpp"
+
+namespace zebroid {
+
+/// One schedule on trial.
+struct Candidate {
+  std::uint32_t order = 0;  ///< among all; of equally good ones the first is best
+  Schedule schedule;        ///< listed by transfer starts
+  std::vector<MemoryUse> memory;
+  Seconds makespan;
+  Bytes excess;  ///< of the rank that lacks most; <= 0 when all fit
+
+  bool fits() const { return excess.value <= 0; }
+  bool better_than(const Candidate& other) const {
+    if (fits() != other.fits()) return fits();
+    return std::pair(makespan, order) < std::pair(other.makespan, other.order);
+  }
+};
+
+Bytes capacity_of(const Scenario& scenario, const std::vector<Gpu>& gpus, const Rank& rank);
+
+/// "1 group", "3 groups".
+std::string count_of(std::size_t n, std::string_view noun, std::string_view plural = "s");
+
+/// Runs candidates, judges them by memory and time, and keeps the best.
+class Trials {
+ public:
+  Trials(const Scenario& scenario, const Scorer& score)
+      : scenario_(scenario), score_(score), gpus_(gpus_of(scenario.cluster)) {}
+
+  /// Whether a schedule is small enough to be made. One rank lists, for each layer and microbatch,
+  /// attention in three passes, and for each chunk dispatch, experts and combine in three; gradient
+  /// sums look at all pairs of GPUs.
+  bool admits(std::uint32_t microbatches, std::uint32_t chunks);
+
+  /// Whether a candidate that takes at least so long can still be best.
+  bool may_win(Seconds at_least) const;
+
+  /// Nothing for a candidate that is slower than the best one that fits.
+  std::optional<Candidate> evaluate_to_win(std::uint32_t order, const Schedule& schedule);
+  Candidate evaluate(std::uint32_t order, const Schedule& schedule) {
+    return judged(order, schedule, simulate(schedule));
+  }
+
+  void offer(std::optional<Candidate> candidate);
+  bool has_fitting() const { return best_.has_value() && best_->fits(); }
+
+  /// For candidates that differ in activations and buffers alone: when the rest does not fit, none
+  /// will, and the fastest is best.
+  void look_at_parameters();
+
+  /// The best one as a plan. Throws Error(input) when there is none.
+  Plan finish();
+
+ private:
+  Timeline simulate(const Schedule& schedule);
+  Candidate judged(std::uint32_t order, const Schedule& schedule, const Timeline& free_run) const;
+
+  const Scenario& scenario_;
+  const Scorer& score_;
+  std::vector<Gpu> gpus_;
+  std::optional<Candidate> best_;
+  std::string refused_;  ///< why the first candidate that was too large is
+  std::uint32_t simulated_ = 0;
+  bool some_may_fit_ = true;
+};
+
+/// A candidate before its schedule is made.
+struct Bounded {
+  Seconds at_least;
+  std::uint32_t order = 0;
+  std::uint32_t count = 0;  ///< of what is tried: microbatches or chunks
+};
+
+/// Those that promise most come first, so that their times rule out the others.
+void best_bound_first(std::vector<Bounded>& candidates);
+
+}  // namespace zebroid
