@@ -50,7 +50,7 @@ std::vector<std::string> faults_of(const JsonDocument& document) {
     } else if (schema == "zebroid.request/1") {
       Request request;
       request.scenario_file = document.name;
-      Resolver(std::move(request)).resolve({});
+      Resolver(std::move(request), {"zebra"}).resolve({});
     } else if (schema.empty()) {
       read_model(document, document.name);
     } else {

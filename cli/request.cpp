@@ -278,7 +278,7 @@ void read_scenario_file(Request& request) {
   faults.throw_if_any();
 }
 
-Resolver::Resolver(Request request)
+Resolver::Resolver(Request request, std::vector<std::string> default_strategies)
     : request_(completed(std::move(request))), predictor_(request_.prediction) {
   if (!request_.model.has_value()) {
     refuse("which model? Give --model NAME or a config.json; `zebroid list models`");
@@ -300,7 +300,7 @@ Resolver::Resolver(Request request)
       {"spec", request_.routing.value_or("uniform")},
       {"seed", parse_count(request_.name_of("seed"), request_.seed.value_or("0"), 0, INT64_MAX)}};
   calibration_ = load_calibration(request_.calibrations);
-  read_plans();
+  read_plans(std::move(default_strategies));
 }
 
 void Resolver::read_model_file(const std::string& name_or_path) {
@@ -332,7 +332,7 @@ void Resolver::read_training() {
   base_["training"] = out;
 }
 
-void Resolver::read_plans() {
+void Resolver::read_plans(std::vector<std::string> default_strategies) {
   PlanRequest plan;
   plan.microbatches = parse_tuned(request_.name_of("microbatches"), request_.microbatches);
   plan.chunks = parse_tuned(request_.name_of("chunks"), request_.chunks);
@@ -342,10 +342,8 @@ void Resolver::read_plans() {
         parse_choice(request_.name_of("expert_assignment"), *request_.expert_assignment,
                      expert_assignment_names()));
   }
-  std::vector<std::string> strategies = request_.strategies;
-  every_strategy_ = strategies.empty();
-  if (every_strategy_) strategies = {"zebra", "ep"};
-  for (const std::string& name : strategies) {
+  by_default_ = request_.strategies.empty();
+  for (const std::string& name : by_default_ ? default_strategies : request_.strategies) {
     plan.strategy =
         static_cast<Strategy>(parse_choice(request_.name_of("strategy"), name, strategy_names()));
     plans_.push_back(plan);

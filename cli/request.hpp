@@ -61,18 +61,19 @@ struct Resolved {
 /// fields and resolve again.
 class Resolver {
  public:
-  explicit Resolver(Request request);
+  /// default_strategies: planned when the request names none.
+  Resolver(Request request, std::vector<std::string> default_strategies);
 
   /// The scenario with the request's settings and then `changes` (PATH, value) applied to its
   /// resolved form. With BatchRule::max its batch is 0 and for the caller to find.
   Resolved resolve(const std::vector<std::pair<std::string, Json>>& changes) const;
-  /// One per strategy asked for; all of them when none was named.
+  /// One per strategy asked for, or of the defaults.
   const std::vector<PlanRequest>& plans() const { return plans_; }
   /// "mixtral-d1 on o1".
   std::string title() const;
   const Predictor& predictor() const { return predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
-  bool every_strategy() const { return every_strategy_; }
+  bool by_default() const { return by_default_; }
   /// All that results depend on but changes, the build and further values that name files: equal
   /// texts, equal results.
   std::string identity() const;
@@ -80,7 +81,7 @@ class Resolver {
  private:
   void read_model_file(const std::string& name_or_path);
   void read_training();
-  void read_plans();
+  void read_plans(std::vector<std::string> default_strategies);
 
   Request request_;
   Predictor predictor_;
@@ -88,7 +89,7 @@ class Resolver {
   Calibration calibration_;
   std::vector<PlanRequest> plans_;
   bool wants_largest_batch_ = false;
-  bool every_strategy_ = false;
+  bool by_default_ = false;
 };
 
 /// Splits "PATH=VALUE"; the value is JSON when it reads as JSON, else a string. Throws

@@ -108,14 +108,118 @@ std::string binding_text(const Bound& bound, const Plan& plan, const Scenario& s
 /// Which strategy does not fit and why; "" when all do.
 std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, const Scorer& score) {
   for (PlanRequest& request : plans) {
-    // Expert parallelism fits any batch by accumulating; the rule means one pass over the batch.
-    if (request.strategy == Strategy::expert_parallel && !request.microbatches) {
-      request.microbatches = 1;
+    // All but zebra fit any batch by accumulating; the rule means one pass over the batch.
+    const bool accumulates = request.strategy != Strategy::zebra;
+    if (accumulates && !request.microbatches) request.microbatches = 1;
+    for (const Job& job : plan_jobs(scenario, request, score)) {
+      const std::string& lacks = job.plan.lacks_memory;
+      if (!lacks.empty()) return name_of(request.strategy) + ": " + lacks;
     }
-    const std::string lacks_memory = plan(scenario, request, score).lacks_memory;
-    if (!lacks_memory.empty()) return name_of(request.strategy) + ": " + lacks_memory;
   }
   return "";
+}
+
+Json job_json(const PredictedJob& predicted, BatchRule batch_rule, const PlanRequest& request) {
+  const auto& [job, prediction] = predicted;
+  const auto& [scenario, plan] = job;
+  const PredictedLoad planned(plan.schedule, scenario);
+  const Bound bound =
+      lower_bound(plan.schedule, WhatIf(planned, plan.schedule, prediction.slowdowns));
+  const std::vector<Utilization> use = utilization(plan.schedule, plan.timeline);
+  const Seconds iteration = plan.timeline.makespan();
+  const std::uint64_t batch = scenario.training.global_batch_sequences;
+  double exposed = 0;
+  for (const Utilization& rank : use) exposed += rank.exposed / static_cast<double>(use.size());
+  std::uint32_t offloaded = 0;
+  for (const std::uint32_t experts : plan.offloaded) offloaded += experts;
+  const bool zebra = request.strategy == Strategy::zebra;
+
+  Json out;
+  out["strategy"] = name_of(request.strategy);
+  out.update(to_json(prediction, iteration));
+  out["expert_assignment"] =
+      zebra ? expert_assignment_names()[static_cast<std::size_t>(request.assignment)] : "even";
+  out["microbatches"] = plan.schedule.microbatches;
+  out["chunks"] = plan.schedule.chunks;
+  out["groups"] = plan.groups;
+  out["global_batch_sequences"] = batch;
+  out["batch_rule"] = rule_text(batch_rule);
+  out["iteration_s"] = iteration.value;
+  out["tokens_per_s"] =
+      static_cast<double>(batch) * scenario.training.sequence_length / iteration.value;
+  out["experts_offloaded"] = {{"per_layer", plan.offloaded}, {"total", offloaded}};
+  out["lower_bound_s"] = bound.seconds.value;
+  out["binding"] = binding_text(bound, plan, scenario);
+  out["exposed_communication_s"] = exposed * iteration.value;
+  out["evidence"] = evidence_json(plan, planned, use);
+  out["pools"] = pools_json(plan, scenario, use);
+  out["candidates_simulated"] = plan.candidates_simulated;
+  out["feasible"] = plan.lacks_memory.empty();
+  if (!plan.lacks_memory.empty()) out["reason"] = plan.lacks_memory;
+  return out;
+}
+
+/// Shares by grade, weighted by how long each job's GPUs are busy.
+Json combined_evidence(const std::vector<Json>& parts) {
+  Json out = parts.front()["evidence"];
+  double gpus = 0;
+  for (auto& [grade, share] : out.items()) share = 0.0;
+  for (const Json& part : parts) {
+    double here = 0;
+    for (const Json& pool : part["pools"]) here += pool["count"].get<double>();
+    for (auto& [grade, share] : out.items()) {
+      share = share.get<double>() + here * part["evidence"][grade].get<double>();
+    }
+    gpus += here;
+  }
+  for (auto& [grade, share] : out.items()) share = share.get<double>() / gpus;
+  return out;
+}
+
+/// Jobs side by side, as one entry: rates add up, and the iteration is the time in which all of
+/// them together train the batch. A job that does not fit adds nothing, unless none does.
+Json combined_json(const std::vector<PredictedJob>& jobs, std::vector<Json> parts,
+                   const Scenario& scenario) {
+  bool some_fit = false;
+  for (const Json& part : parts) some_fit = some_fit || part["feasible"].get<bool>();
+  const double tokens = static_cast<double>(scenario.training.global_batch_sequences) *
+                        scenario.training.sequence_length;
+  double rate = 0;
+  double most_rate = 0;
+  double exposed = 0;
+  double gpus = 0;
+  std::size_t slowest = 0;
+  Json out = parts.front();
+  out["pools"] = Json::array();
+  std::uint64_t candidates = 0;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    Json& part = parts[i];
+    part["gpu"] = part["pools"][0]["gpu"];
+    const auto count = static_cast<double>(jobs[i].job.plan.schedule.ranks.size());
+    gpus += count;
+    candidates += part["candidates_simulated"].get<std::uint64_t>();
+    for (const Json& pool : part["pools"]) out["pools"].push_back(pool);
+    if (part["iteration_s"].get<double>() > parts[slowest]["iteration_s"].get<double>())
+      slowest = i;
+    exposed += count * part["exposed_communication_s"].get<double>();
+    if (some_fit && !part["feasible"].get<bool>()) continue;
+    const double own = part["tokens_per_s"].get<double>();
+    rate += own;
+    most_rate += own * part["iteration_s"].get<double>() / part["lower_bound_s"].get<double>();
+  }
+  out["global_batch_sequences"] = scenario.training.global_batch_sequences;
+  out["tokens_per_s"] = rate;
+  out["iteration_s"] = tokens / rate;
+  out["lower_bound_s"] = tokens / most_rate;
+  out["binding"] = parts[slowest]["binding"];
+  out["exposed_communication_s"] = exposed / gpus;
+  out["evidence"] = combined_evidence(parts);
+  out["candidates_simulated"] = candidates;
+  out["feasible"] = some_fit;
+  out.erase("reason");
+  if (!some_fit) out["reason"] = parts.front()["reason"];
+  out["jobs"] = std::move(parts);
+  return out;
 }
 
 }  // namespace
@@ -159,44 +263,31 @@ void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, con
   batch = low * unit;
 }
 
-Json result_json(const Plan& plan, const Prediction& prediction, const Resolved& resolved,
-                 const PlanRequest& request) {
-  const Scenario& scenario = resolved.scenario;
-  const PredictedLoad planned(plan.schedule, scenario);
-  const Bound bound =
-      lower_bound(plan.schedule, WhatIf(planned, plan.schedule, prediction.slowdowns));
-  const std::vector<Utilization> use = utilization(plan.schedule, plan.timeline);
-  const Seconds iteration = plan.timeline.makespan();
-  const std::uint64_t batch = scenario.training.global_batch_sequences;
-  double exposed = 0;
-  for (const Utilization& rank : use) exposed += rank.exposed / static_cast<double>(use.size());
-  std::uint32_t offloaded = 0;
-  for (const std::uint32_t experts : plan.offloaded) offloaded += experts;
-  const bool zebra = request.strategy == Strategy::zebra;
-
-  Json out;
-  out["strategy"] = name_of(request.strategy);
-  out.update(to_json(prediction, iteration));
-  out["expert_assignment"] =
-      zebra ? expert_assignment_names()[static_cast<std::size_t>(request.assignment)] : "even";
-  out["microbatches"] = plan.schedule.microbatches;
-  out["chunks"] = plan.schedule.chunks;
-  out["groups"] = plan.groups;
-  out["global_batch_sequences"] = batch;
-  out["batch_rule"] = rule_text(resolved.batch_rule);
-  out["iteration_s"] = iteration.value;
-  out["tokens_per_s"] =
-      static_cast<double>(batch) * scenario.training.sequence_length / iteration.value;
-  out["experts_offloaded"] = {{"per_layer", plan.offloaded}, {"total", offloaded}};
-  out["lower_bound_s"] = bound.seconds.value;
-  out["binding"] = binding_text(bound, plan, scenario);
-  out["exposed_communication_s"] = exposed * iteration.value;
-  out["evidence"] = evidence_json(plan, planned, use);
-  out["pools"] = pools_json(plan, scenario, use);
-  out["candidates_simulated"] = plan.candidates_simulated;
-  out["feasible"] = plan.lacks_memory.empty();
-  if (!plan.lacks_memory.empty()) out["reason"] = plan.lacks_memory;
+std::vector<PredictedJob> predict_jobs(const Predictor& predictor, const Scenario& scenario,
+                                       const PlanRequest& request, const Scorer& score) {
+  std::vector<PredictedJob> out;
+  for (Job& job : plan_jobs(scenario, request, score)) {
+    Prediction prediction = predictor.predict(job.plan, job.scenario);
+    out.push_back({std::move(job), std::move(prediction)});
+  }
+  if (out.size() < 2) return out;
+  for (auto& [job, prediction] : out) {
+    if (job.plan.lacks_memory.empty()) continue;
+    job.plan.notes.push_back(fmt::format("{}: {} does not fit and adds nothing: {}",
+                                         name_of(request.strategy), job.scenario.cluster.name,
+                                         job.plan.lacks_memory));
+  }
   return out;
+}
+
+Json result_json(const std::vector<PredictedJob>& jobs, const Resolved& resolved,
+                 const PlanRequest& request) {
+  std::vector<Json> parts;
+  for (const PredictedJob& job : jobs) {
+    parts.push_back(job_json(job, resolved.batch_rule, request));
+  }
+  if (parts.size() == 1) return parts.front();
+  return combined_json(jobs, std::move(parts), resolved.scenario);
 }
 
 Json result_document(const Resolved& resolved, Json results,

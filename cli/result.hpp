@@ -4,7 +4,7 @@
 
 #include "cli/request.hpp"
 #include "core/json.hpp"
-#include "planner/planner.hpp"
+#include "planner/jobs.hpp"
 
 namespace zebroid {
 
@@ -15,8 +15,19 @@ Scorer make_scorer(Fidelity fidelity);
 /// when none does.
 void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, const Scorer& score);
 
-/// One entry of "results" (docs/formats/result.md).
-Json result_json(const Plan& plan, const Prediction& prediction, const Resolved& resolved,
+/// A job with what stands behind its prediction.
+struct PredictedJob {
+  Job job;
+  Prediction prediction;
+};
+
+/// Plans what a strategy makes of a scenario and predicts it.
+std::vector<PredictedJob> predict_jobs(const Predictor& predictor, const Scenario& scenario,
+                                       const PlanRequest& request, const Scorer& score);
+
+/// One entry of "results" (docs/formats/result.md): of one job, or of several that run side by
+/// side. resolved: of all of them.
+Json result_json(const std::vector<PredictedJob>& jobs, const Resolved& resolved,
                  const PlanRequest& request);
 /// The document around entries.
 Json result_document(const Resolved& resolved, Json results, const std::vector<std::string>& notes);

@@ -20,19 +20,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// "step.svg" for the first strategy, "step.ep.svg" for further ones.
-fs::path name_for(const std::string& file, const std::string& strategy, bool first) {
+/// "step.svg" for the first schedule, "step.ep.svg", "step.ep-ideal.V100-16GB.svg" for others.
+fs::path name_for(const std::string& file, const std::string& name, bool first) {
   if (first) return file;
   fs::path path(file);
   const std::string extension = path.extension().string();
-  path.replace_extension(strategy + extension);
+  path.replace_extension(name + extension);
   return path;
 }
 
-void write_files(const OutputFiles& files, const Plan& plan, const Scenario& scenario,
-                 const std::string& strategy, bool first) {
+void write_files(const OutputFiles& files, const Job& job, const std::string& name, bool first) {
+  const auto& [scenario, plan] = job;
   const auto write = [&](const std::optional<std::string>& file, const auto& make) {
-    if (file.has_value()) write_file(name_for(*file, strategy, first), make());
+    if (file.has_value()) write_file(name_for(*file, name, first), make());
   };
   const auto timeline = [&] { return to_json(plan.timeline, plan.schedule, scenario); };
   write(files.schedule, [&] { return to_text(to_json(plan.schedule, scenario)) + "\n"; });
@@ -40,6 +40,16 @@ void write_files(const OutputFiles& files, const Plan& plan, const Scenario& sce
   write(files.svg, [&] { return gantt_svg(timeline()); });
   write(files.trace,
         [&] { return to_text(perfetto_trace(plan.timeline, plan.schedule, scenario)) + "\n"; });
+}
+
+void write_files(const OutputFiles& files, const std::vector<PredictedJob>& jobs,
+                 const std::string& strategy, bool first) {
+  for (const PredictedJob& predicted : jobs) {
+    std::string name = strategy;
+    if (jobs.size() > 1) name += "." + predicted.job.scenario.cluster.name;
+    write_files(files, predicted.job, name, first);
+    first = false;
+  }
 }
 
 /// 0, or 3 when nothing that was asked for fits.
@@ -61,7 +71,7 @@ int finish(const Resolved& resolved, Json results, const std::vector<std::string
 }  // namespace
 
 int simulate_command(const Request& request, const OutputFiles& files, const Output& output) {
-  const Resolver resolver(request);
+  const Resolver resolver(request, {"zebra", "ep", "dist-ep", "ep-ideal"});
   const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
   Resolved resolved = resolver.resolve({});
   settle_batch(resolved, resolver.plans(), score);
@@ -72,18 +82,19 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   for (std::size_t i = 0; i < resolver.plans().size(); ++i) {
     const PlanRequest& plan_request = resolver.plans()[i];
     const std::string& strategy = name_of(plan_request.strategy);
-    std::optional<Plan> best;
+    std::vector<PredictedJob> jobs;
     try {
-      best = plan(resolved.scenario, plan_request, score);
+      jobs = predict_jobs(resolver.predictor(), resolved.scenario, plan_request, score);
     } catch (const Error& error) {
-      if (error.kind() != ErrorKind::input || !resolver.every_strategy()) throw;
+      if (error.kind() != ErrorKind::input || !resolver.by_default()) throw;
       left_out.push_back(fmt::format("{}: {}", strategy, error.what()));
     }
-    if (best) {
-      notes.insert(notes.end(), best->notes.begin(), best->notes.end());
-      const Prediction prediction = resolver.predictor().predict(*best, resolved.scenario);
-      results.push_back(result_json(*best, prediction, resolved, plan_request));
-      write_files(files, *best, resolved.scenario, strategy, results.size() == 1);
+    for (const PredictedJob& job : jobs) {
+      notes.insert(notes.end(), job.job.plan.notes.begin(), job.job.plan.notes.end());
+    }
+    if (!jobs.empty()) {
+      results.push_back(result_json(jobs, resolved, plan_request));
+      write_files(files, jobs, strategy, results.size() == 1);
     }
     progress.update(i + 1, "");
   }
@@ -103,12 +114,13 @@ int simulate_file_command(const std::string& path, const PredictionRequest& pred
   plan.memory = peak_memory(file.schedule, file.scenario, load);
   plan.schedule = std::move(file.schedule);
   judge(plan, file.scenario);
-  const Resolved resolved{std::move(file.scenario), BatchRule::given};
-  const Prediction prediction = predictor.predict(plan, resolved.scenario);
-  Json result = result_json(plan, prediction, resolved, {});
+  const Resolved resolved{file.scenario, BatchRule::given};
+  Job job{std::move(file.scenario), std::move(plan)};
+  Prediction prediction = predictor.predict(job.plan, job.scenario);
+  write_files(files, job, "schedule", true);
+  Json result = result_json({{std::move(job), std::move(prediction)}}, resolved, {});
   result["strategy"] = "schedule";
   result.erase("expert_assignment");
-  write_files(files, plan, resolved.scenario, "schedule", true);
   return finish(resolved, Json::array({std::move(result)}), {}, output);
 }
 

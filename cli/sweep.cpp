@@ -43,9 +43,8 @@ Json run_point(const Resolver& resolver, const Point& point) {
     settle_batch(resolved, resolver.plans(), score);
     for (const PlanRequest& request : resolver.plans()) {
       try {
-        Plan best = plan(resolved.scenario, request, score);
-        const Prediction prediction = resolver.predictor().predict(best, resolved.scenario);
-        results.push_back(result_json(best, prediction, resolved, request));
+        const auto jobs = predict_jobs(resolver.predictor(), resolved.scenario, request, score);
+        results.push_back(result_json(jobs, resolved, request));
       } catch (const Error& error) {
         without_result(request, error);
       }

@@ -76,7 +76,7 @@ int conclude(std::size_t failed, std::size_t points, const SweepRequest& request
 
 int sweep_command(const Request& request, const SweepRequest& sweep_request, const Output& output) {
   const RankPlace place = rank_place();
-  const Resolver resolver(request);
+  const Resolver resolver(request, {"zebra", "ep"});
   const SweepPoints points(sweep_request.vary);
   points.check(resolver);
   check_picture(sweep_request, points);

@@ -1,6 +1,6 @@
 #include "planner/expert_parallel.hpp"
 
-#include <algorithm>
+#include <map>
 
 #include "planner/assignment.hpp"
 #include "planner/builder.hpp"
@@ -13,7 +13,7 @@ class ExpertParallelBuilder {
   ExpertParallelBuilder(const Scenario& scenario, const ExpertParallelShape& shape)
       : scenario_(scenario),
         shape_(shape),
-        recompute_(expert_parallel_recompute(scenario.training.recompute)),
+        recompute_(expert_parallel_recompute(scenario, shape)),
         builder_(scenario, shape.microbatches, shape.chunks) {}
 
   Schedule run() {
@@ -21,42 +21,47 @@ class ExpertParallelBuilder {
     const auto layers = static_cast<std::uint16_t>(scenario_.model.layers.size());
     for (std::uint16_t l = 0; l < layers; ++l) place_experts(l);
     for (std::uint16_t j = 0; j < shape_.microbatches; ++j) {
-      for (std::uint16_t l = 0; l < layers; ++l)
-        layer({Work::attention, Pass::forward, 0, l, j, 0});
+      for (std::uint16_t l = 0; l < layers; ++l) forward(l, j);
       const auto last = static_cast<std::uint16_t>(layers - 1);
       compute({Work::head, Pass::forward, 0, last, j, 0});
       compute({Work::head, Pass::backward, 0, last, j, 0});
       for (std::uint16_t l = layers; l-- > 0;) backward(l, j);
     }
-    builder_.finish_step(std::vector(layers, all_));
+    builder_.finish_step(std::vector(layers, owners_));
     return builder_.finish();
   }
 
  private:
   void add_ranks() {
-    members_.resize(shape_.groups.size());
-    for (const auto& [gpu, group, sequences] : expert_parallel_seats(scenario_, shape_)) {
-      members_[group].push_back(builder_.add_rank(gpu, group, sequences));
-      all_.push_back(members_[group].back());
+    holders_of_.resize(shape_.groups.size());
+    std::vector<std::vector<RankId>> members(shape_.groups.size());
+    for (const ExpertParallelSeat& seat : expert_parallel_seats(scenario_, shape_)) {
+      const RankId rank = builder_.add_rank(seat.gpu, seat.group, seat.sequences);
+      members[seat.group].push_back(rank);
+      if (seat.owns) owners_.push_back(rank);
+      if (seat.holds) holders_.push_back(rank);
+      if (seat.holds) holders_of_[seat.group].push_back(rank);
     }
-    for (const auto& members : members_) groups_.push_back(builder_.group(members));
+    for (const auto& group : members) groups_.push_back(builder_.group(group));
   }
 
   void place_experts(std::uint16_t l) {
     if (!scenario_.model.layers[l].has_experts) return;
-    for (std::uint32_t g = 0; g < members_.size(); ++g) {
+    for (std::uint32_t g = 0; g < holders_of_.size(); ++g) {
       std::vector<RankId> expert_on;
       expert_on.reserve(scenario_.model.experts);
       for (const std::uint32_t holder : expert_parallel_holders(
-               scenario_.model.experts, static_cast<std::uint32_t>(members_[g].size()), l)) {
-        expert_on.push_back(members_[g][holder]);
+               scenario_.model.experts, static_cast<std::uint32_t>(holders_of_[g].size()), l)) {
+        expert_on.push_back(holders_of_[g][holder]);
       }
       builder_.place(g, l, std::move(expert_on));
     }
   }
 
   void compute(const Op& op) {
-    for (const RankId rank : all_) builder_.compute(rank, op);
+    for (const RankId rank : op.work == Work::expert ? holders_ : owners_) {
+      builder_.compute(rank, op);
+    }
   }
   void exchange(const Op& op) {
     for (const GroupId group : groups_) builder_.exchange(group, op);
@@ -68,57 +73,78 @@ class ExpertParallelBuilder {
       body(op);
     }
   }
-  /// Dispatch, experts and combine of one pass, all chunks.
-  void experts(Op op) {
-    if (!scenario_.model.layers[op.layer].has_experts) return;
-    op.work = Work::dispatch;
-    each_chunk(op, [this](const Op& chunk) { exchange(chunk); });
-    op.work = Work::expert;
-    each_chunk(op, [this](const Op& chunk) { compute(chunk); });
-    op.work = Work::combine;
-    each_chunk(op, [this](const Op& chunk) { exchange(chunk); });
-  }
-  /// Attention, then experts, of a forward or recompute pass.
-  void layer(const Op& attention) {
-    compute(attention);
-    experts(attention);
+  void forward(std::uint16_t l, std::uint16_t j) {
+    const Pass pass = Pass::forward;
+    compute({Work::attention, pass, 0, l, j, 0});
+    if (!scenario_.model.layers[l].has_experts) return;
+    each_chunk({Work::dispatch, pass, 0, l, j, 0}, [this](const Op& chunk) { exchange(chunk); });
+    each_chunk({Work::expert, pass, 0, l, j, 0}, [this](const Op& chunk) { compute(chunk); });
+    each_chunk({Work::combine, pass, 0, l, j, 0}, [this](const Op& chunk) { exchange(chunk); });
   }
 
+  /// Chunk by chunk, experts are recomputed right before their backward, so that the internals of
+  /// one chunk alone are kept. With whole-layer recomputation their input is sent again, and so is,
+  /// as the layer's forward does, their output.
   void backward(std::uint16_t l, std::uint16_t j) {
-    const bool has_experts = scenario_.model.layers[l].has_experts;
-    if (recompute_ == Recompute::layer) layer({Work::attention, Pass::recompute, 0, l, j, 0});
-    if (recompute_ == Recompute::module && has_experts) {
-      each_chunk({Work::expert, Pass::recompute, 0, l, j, 0},
-                 [this](const Op& chunk) { compute(chunk); });
+    const bool by_layer = recompute_ == Recompute::layer;
+    const bool by_module = recompute_ == Recompute::module;
+    const Op attention{Work::attention, Pass::backward, 0, l, j, 0};
+    if (by_layer) compute(as(Pass::recompute, attention));
+    if (scenario_.model.layers[l].has_experts) {
+      each_chunk({Work::dispatch, Pass::backward, 0, l, j, 0}, [&](const Op& chunk) {
+        if (by_layer) exchange(as(Pass::recompute, chunk));
+        exchange(chunk);
+      });
+      each_chunk({Work::expert, Pass::backward, 0, l, j, 0}, [&](const Op& chunk) {
+        if (by_layer || by_module) compute(as(Pass::recompute, chunk));
+        compute(chunk);
+      });
+      each_chunk({Work::combine, Pass::backward, 0, l, j, 0}, [&](const Op& chunk) {
+        if (by_layer) exchange(as(Pass::recompute, chunk));
+        exchange(chunk);
+      });
     }
-    experts({Work::dispatch, Pass::backward, 0, l, j, 0});
-    if (recompute_ == Recompute::module) compute({Work::attention, Pass::recompute, 0, l, j, 0});
-    compute({Work::attention, Pass::backward, 0, l, j, 0});
+    if (by_module) compute(as(Pass::recompute, attention));
+    compute(attention);
+  }
+  static Op as(Pass pass, Op op) {
+    op.pass = pass;
+    return op;
   }
 
   const Scenario& scenario_;
   const ExpertParallelShape& shape_;
   Recompute recompute_;
   ScheduleBuilder builder_;
-  std::vector<std::vector<RankId>> members_;  // [groups]
+  std::vector<std::vector<RankId>> holders_of_;  // [groups]
   std::vector<GroupId> groups_;
-  std::vector<RankId> all_;
+  std::vector<RankId> owners_;   // of all groups
+  std::vector<RankId> holders_;  // of all groups
 };
 
 }  // namespace
 
 std::vector<ExpertParallelSeat> expert_parallel_seats(const Scenario& scenario,
                                                       const ExpertParallelShape& shape) {
-  std::vector<ExpertParallelSeat> out;
+  std::map<GpuId, ExpertParallelSeat> seats;
+  std::uint32_t owners = 0;
   for (std::uint32_t g = 0; g < shape.groups.size(); ++g) {
-    for (const GpuId gpu : shape.groups[g]) out.push_back({gpu, g, 0});
+    const auto& [attention, experts] = shape.groups[g];
+    for (const GpuId gpu : attention) seats[gpu] = {gpu, g, true, false, 0};
+    for (const GpuId gpu : experts) {
+      const auto [at, is_new] = seats.try_emplace(gpu, ExpertParallelSeat{gpu, g, false, true, 0});
+      at->second.holds = true;
+    }
+    owners += static_cast<std::uint32_t>(attention.size());
   }
-  std::sort(out.begin(), out.end(),
-            [](const ExpertParallelSeat& a, const ExpertParallelSeat& b) { return a.gpu < b.gpu; });
   const std::vector<std::uint32_t> sequences =
-      split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(out.size()),
-                  shape.microbatches);
-  for (std::size_t i = 0; i < out.size(); ++i) out[i].sequences = sequences[i];
+      split_batch(scenario.training.global_batch_sequences, owners, shape.microbatches);
+  std::vector<ExpertParallelSeat> out;
+  std::size_t owner = 0;
+  for (auto& [gpu, seat] : seats) {
+    if (seat.owns) seat.sequences = sequences[owner++];
+    out.push_back(seat);
+  }
   return out;
 }
 
@@ -127,8 +153,9 @@ std::vector<std::uint32_t> expert_parallel_holders(std::uint32_t experts, std::u
   return deal_evenly(experts, members, layer * (experts % members));
 }
 
-Recompute expert_parallel_recompute(Recompute recompute) {
-  return recompute == Recompute::automatic ? Recompute::layer : recompute;
+Recompute expert_parallel_recompute(const Scenario& scenario, const ExpertParallelShape& shape) {
+  if (scenario.training.recompute != Recompute::automatic) return scenario.training.recompute;
+  return shape.is_disaggregated() ? Recompute::module : Recompute::layer;
 }
 
 Schedule expert_parallel_schedule(const Scenario& scenario, const ExpertParallelShape& shape) {

@@ -143,7 +143,7 @@ class GroupBounder {
                std::vector<Member> members)
       : scenario_(scenario),
         shape_(shape),
-        recompute_(expert_parallel_recompute(scenario.training.recompute)),
+        recompute_(expert_parallel_recompute(scenario, shape)),
         costs_(costs),
         members_(std::move(members)),
         seats_(network, members_),
@@ -173,7 +173,7 @@ class GroupBounder {
       add(free_, layer.attention);
       if (layer.forward != nullptr) {
         begin();
-        chunks(*layer.forward);
+        for (std::uint32_t c = 0; c < shape_.chunks; ++c) chunk(*layer.forward);
         raise(free_, arrived_);
       }
     }
@@ -181,22 +181,21 @@ class GroupBounder {
     for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) backward(*layer);
   }
 
-  /// With Recompute::layer the chunks of backward follow those of the recomputed forward pass on
-  /// all three streams. With Recompute::module experts are recomputed while the gradients travel
-  /// there, and attention while they travel back.
+  /// Experts are recomputed chunk by chunk, with Recompute::layer after their input was sent again.
   void backward(const LayerTimes& layer) {
-    if (recompute_ == Recompute::layer) add(free_, layer.attention);
     const bool by_module = recompute_ == Recompute::module;
+    if (recompute_ == Recompute::layer) add(free_, layer.attention);
     if (layer.forward != nullptr) {
       begin();
-      if (recompute_ == Recompute::layer) chunks(*layer.forward);
-      for (std::uint32_t c = 0; by_module && c < shape_.chunks; ++c) {
-        add(free_, layer.forward->experts);
+      for (std::uint32_t c = 0; c < shape_.chunks; ++c) {
+        if (recompute_ == Recompute::layer) chunk(*layer.forward);
+        PerSeat experts = layer.backward->experts;
+        if (by_module) add(experts, layer.forward->experts);
+        chunk({layer.backward->dispatch, std::move(experts), layer.backward->combine});
       }
-      chunks(*layer.backward);
+      raise(free_, arrived_);
     }
     if (by_module) add(free_, layer.attention);
-    if (layer.forward != nullptr) raise(free_, arrived_);
     add(free_, layer.attention_backward);
   }
 
@@ -207,24 +206,22 @@ class GroupBounder {
     std::fill(on_ports_.begin(), on_ports_.end(), 0);
   }
 
-  /// All chunks of a pass. A stream takes one exchange after the other, so the next dispatch, or
+  /// One chunk of a pass. A stream takes one exchange after the other, so the next dispatch, or
   /// combine, starts when the whole of this one has ended. A combine starts when all have the
   /// experts done that it sends; by then the ports have carried its dispatch and all before.
-  void chunks(const Chunk& chunk) {
-    for (std::uint32_t c = 0; c < shape_.chunks; ++c) {
-      for (std::size_t s = 0; s < free_.size(); ++s) {
-        free_[s] = std::max(free_[s], dispatch_ + chunk.dispatch.arrival[s]) + chunk.experts[s];
-      }
-      dispatch_ += chunk.dispatch.whole;
-      add(on_ports_, chunk.dispatch.port_seconds);
-      const double carried = on_ports_.empty() ? 0 : last_of(on_ports_);
-      combine_ = std::max(combine_, last_of(free_));
-      if (carried > 0) combine_ = std::max(combine_, begun_ + seats_.latency() + carried);
-      arrived_.assign(free_.size(), combine_);
-      add(arrived_, chunk.combine.arrival);
-      combine_ += chunk.combine.whole;
-      add(on_ports_, chunk.combine.port_seconds);
+  void chunk(const Chunk& chunk) {
+    for (std::size_t s = 0; s < free_.size(); ++s) {
+      free_[s] = std::max(free_[s], dispatch_ + chunk.dispatch.arrival[s]) + chunk.experts[s];
     }
+    dispatch_ += chunk.dispatch.whole;
+    add(on_ports_, chunk.dispatch.port_seconds);
+    const double carried = on_ports_.empty() ? 0 : last_of(on_ports_);
+    combine_ = std::max(combine_, last_of(free_));
+    if (carried > 0) combine_ = std::max(combine_, begun_ + seats_.latency() + carried);
+    arrived_.assign(free_.size(), combine_);
+    add(arrived_, chunk.combine.arrival);
+    combine_ += chunk.combine.whole;
+    add(on_ports_, chunk.combine.port_seconds);
   }
 
   // --- what its ops take, for the microbatch of `sequences_` ---
@@ -246,7 +243,8 @@ class GroupBounder {
       if (!layers[l].has_experts) continue;
       const auto [at, is_new] = chunks_.try_emplace(held_in(l));
       if (is_new) {
-        at->second = {chunk(at->first, Direction::forward), chunk(at->first, Direction::backward)};
+        at->second = {chunk_of(at->first, Direction::forward),
+                      chunk_of(at->first, Direction::backward)};
       }
       times.forward = &at->second.first;
       times.backward = &at->second.second;
@@ -289,7 +287,7 @@ class GroupBounder {
     return out;
   }
 
-  Chunk chunk(const Held& held, Direction direction) const {
+  Chunk chunk_of(const Held& held, Direction direction) const {
     const Pass pass = direction == Direction::forward ? Pass::forward : Pass::backward;
     const Op dispatch{Work::dispatch, pass, 0, 0, 0, 0};
     const Op combine{Work::combine, pass, 0, 0, 0, 0};
@@ -335,8 +333,8 @@ class GroupBounder {
 Seconds expert_parallel_bound(const Scenario& scenario, const ExpertParallelShape& shape) {
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
   std::vector<std::vector<Member>> groups(shape.groups.size());
-  for (const auto& [gpu, group, sequences] : expert_parallel_seats(scenario, shape)) {
-    groups[group].push_back({gpu, gpus[gpu.value].kind, sequences});
+  for (const ExpertParallelSeat& seat : expert_parallel_seats(scenario, shape)) {
+    groups[seat.group].push_back({seat.gpu, gpus[seat.gpu.value].kind, seat.sequences});
   }
   const std::vector<CostModel> costs = cost_models(scenario);
   const Network network(scenario.cluster);

@@ -31,6 +31,45 @@ std::uint32_t expert_parallel_groups(const Scenario& scenario, const PlanRequest
   return *request.groups;
 }
 
+/// Microbatches and chunks of one way to seat the GPUs.
+void tune(const Scenario& scenario, const PlanRequest& request, ExpertParallelShape shape,
+          std::uint32_t& order, Trials& trials, bool alone) {
+  std::size_t owners = 0;
+  for (const RoleGroup& group : shape.groups) owners += group.attention.size();
+  const std::uint32_t least =
+      split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(owners),
+                  request.microbatches.value_or(1))
+          .back();
+  // Gradient accumulation only when the whole share does not fit at once.
+  const std::vector<std::uint32_t> microbatches =
+      request.microbatches ? std::vector{*request.microbatches} : microbatch_candidates(least);
+  const std::vector<std::uint32_t> chunks =
+      request.chunks ? std::vector{*request.chunks} : std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8};
+  for (const std::uint32_t r : microbatches) {
+    shape.microbatches = r;
+    std::vector<Bounded> bounded;
+    for (const std::uint32_t c : chunks) {
+      shape.chunks = c;
+      if (!trials.admits(r, c)) continue;
+      bounded.push_back(
+          {shape.is_disaggregated() ? Seconds{} : expert_parallel_bound(scenario, shape), order++,
+           c});
+    }
+    if (!request.exhaustive) best_bound_first(bounded);
+    bool fits = false;
+    for (const Bounded& candidate : bounded) {
+      if (!request.exhaustive && !trials.may_win(candidate.at_least)) break;
+      shape.chunks = candidate.count;
+      auto made =
+          trials.evaluate_to_win(candidate.order, expert_parallel_schedule(scenario, shape));
+      fits = fits || (made && made->fits());
+      trials.offer(std::move(made));
+      if (alone) trials.look_at_parameters();
+    }
+    if (fits || (alone && trials.has_fitting())) return;
+  }
+}
+
 }  // namespace
 
 void search_expert_parallel(const Scenario& scenario, const PlanRequest& request, Trials& trials) {
@@ -39,34 +78,18 @@ void search_expert_parallel(const Scenario& scenario, const PlanRequest& request
   for (std::uint32_t g = 0; g < gpus; ++g) all.push_back({g});
   const std::uint32_t groups = expert_parallel_groups(scenario, request, all.size());
   ExpertParallelShape shape;
-  shape.groups = cut_into_groups(scenario.cluster, all, groups);
-  const std::uint32_t least =
-      split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(all.size()),
-                  request.microbatches.value_or(1))
-          .back();
-  // Gradient accumulation only when the whole share does not fit at once.
-  const std::vector<std::uint32_t> microbatches =
-      request.microbatches ? std::vector{*request.microbatches} : microbatch_candidates(least);
-  const std::vector<std::uint32_t> chunks =
-      request.chunks ? std::vector{*request.chunks} : std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8};
+  shape.groups = with_both_roles(cut_into_groups(scenario.cluster, all, groups));
   std::uint32_t order = 0;
-  for (const std::uint32_t r : microbatches) {
-    shape.microbatches = r;
-    std::vector<Bounded> bounded;
-    for (const std::uint32_t c : chunks) {
-      shape.chunks = c;
-      if (!trials.admits(r, c)) continue;
-      bounded.push_back({expert_parallel_bound(scenario, shape), order++, c});
-    }
-    if (!request.exhaustive) best_bound_first(bounded);
-    for (const Bounded& candidate : bounded) {
-      if (!request.exhaustive && !trials.may_win(candidate.at_least)) break;
-      shape.chunks = candidate.count;
-      trials.offer(
-          trials.evaluate_to_win(candidate.order, expert_parallel_schedule(scenario, shape)));
-      trials.look_at_parameters();
-    }
-    if (trials.has_fitting()) return;
+  tune(scenario, request, shape, order, trials, true);
+}
+
+void search_dist_ep(const Scenario& scenario, const PlanRequest& request, Trials& trials) {
+  const std::vector<RoleGroups> ways = role_groups(scenario, request, "dist-ep");
+  std::uint32_t order = 0;
+  for (const RoleGroups& groups : ways) {
+    ExpertParallelShape shape;
+    shape.groups = groups;
+    tune(scenario, request, shape, order, trials, ways.size() == 1);
   }
 }
 

@@ -62,7 +62,7 @@ std::string lack(const Plan& plan, const Scenario& scenario) {
 }  // namespace
 
 const std::vector<std::string>& strategy_names() {
-  static const std::vector<std::string> names = {"ep", "zebra"};
+  static const std::vector<std::string> names = {"ep", "dist-ep", "ep-ideal", "zebra"};
   return names;
 }
 
@@ -91,6 +91,11 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
     case Strategy::expert_parallel:
       search_expert_parallel(scenario, request, trials);
       break;
+    case Strategy::dist_ep:
+      search_dist_ep(scenario, request, trials);
+      break;
+    case Strategy::ep_ideal:
+      throw Error(ErrorKind::internal, "ep-ideal is several jobs (planner/jobs.hpp), not one plan");
   }
   Plan out = trials.finish();
   if (request.strategy == Strategy::zebra && request.assignment != ExpertAssignment::even) {

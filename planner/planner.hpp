@@ -15,8 +15,8 @@
 
 namespace zebroid {
 
-enum class Strategy : std::uint8_t { expert_parallel, zebra };
-const std::vector<std::string>& strategy_names();  ///< in the order of the enum: "ep", "zebra"
+enum class Strategy : std::uint8_t { expert_parallel, dist_ep, ep_ideal, zebra };
+const std::vector<std::string>& strategy_names();  ///< "ep", "dist-ep", ..., in that order
 inline const std::string& name_of(Strategy strategy) {
   return strategy_names()[static_cast<std::size_t>(strategy)];
 }
@@ -32,6 +32,9 @@ struct PlanRequest {
   std::optional<std::uint32_t> microbatches;
   std::optional<std::uint32_t> chunks;
   std::optional<std::uint32_t> groups;
+  /// Of dist-ep and zebra: the GPU kinds, by their number in the cluster, that do attention; all
+  /// others hold experts. Empty = tuned.
+  std::vector<std::uint32_t> attention_kinds;
   ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
   /// Simulate also the candidates that a bound rules out. The plan is the same.
   bool exhaustive = false;

@@ -112,19 +112,32 @@ class Finder {
     const std::uint32_t l = op.layer;
     const std::uint32_t j = op.microbatch;
     if (op.pass == Pass::forward) return input(l, j) || l == 0;
-    if (op.pass == Pass::recompute) return input(l, j) || true;  // its input was kept
+    if (op.pass == Pass::recompute) {
+      input(l, j);  // kept, where nothing is found
+      const bool feeds_experts = !of(key_of(Work::dispatch, Pass::recompute, l, j)).empty();
+      feeds_experts ? output_gradient(l, j) : attention_gradient(l, j);
+      return true;
+    }
     all_chunks(Work::attention, Pass::recompute, l, j);
-    return all_chunks(Work::combine, Pass::backward, l, j) ||
-           all_chunks(Work::expert, Pass::backward, l, j) || output_gradient(l, j);
+    return attention_gradient(l, j);
+  }
+  bool attention_gradient(std::uint32_t layer, std::uint32_t microbatch) {
+    return all_chunks(Work::combine, Pass::backward, layer, microbatch) ||
+           all_chunks(Work::expert, Pass::backward, layer, microbatch) ||
+           output_gradient(layer, microbatch);
+  }
+  bool expert_gradient(const Op& op) {
+    return one_chunk(Work::dispatch, Pass::backward, op) ||
+           output_gradient(op.layer, op.microbatch);
   }
 
   bool expert(const Op& op) {
     if (op.pass == Pass::backward) {
       one_chunk(Work::expert, Pass::recompute, op);
-      return one_chunk(Work::dispatch, Pass::backward, op) ||
-             output_gradient(op.layer, op.microbatch);
+      return expert_gradient(op);
     }
     if (op.pass == Pass::recompute && one_chunk(Work::dispatch, Pass::recompute, op)) return true;
+    if (op.pass == Pass::recompute) expert_gradient(op);
     return one_chunk(Work::dispatch, Pass::forward, op) ||
            all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) ||
            op.pass == Pass::recompute;

@@ -189,7 +189,7 @@ void read_as_request(const Json& document) {
   read_scenario_file(request);
   if (!request.model) request.model = "mixtral-d1";  // as flags may
   if (!request.cluster) request.cluster = "o1";
-  Resolver(std::move(request)).resolve({});
+  Resolver(std::move(request), {"zebra"}).resolve({});
 }
 
 struct Format {

@@ -207,14 +207,15 @@ ExpertParallelShape random_ep_shape(const Scenario& scenario) {
   const auto groups = static_cast<std::uint32_t>(
       *rc::gen::inRange<std::size_t>(1, std::min<std::size_t>(all.size(), 3) + 1));
   ExpertParallelShape out;
-  out.groups = cut_into_groups(scenario.cluster, all, groups);
+  out.groups = with_both_roles(cut_into_groups(scenario.cluster, all, groups));
   out.microbatches = *rc::gen::inRange(
       1U,
       static_cast<std::uint32_t>(
           std::min<std::uint64_t>(scenario.training.global_batch_sequences / all.size(), 3) + 1));
   out.chunks = *rc::gen::inRange(1U, 6U);
-  RC_PRE(std::all_of(out.groups.begin(), out.groups.end(),
-                     [&](const GpuList& group) { return group.size() <= scenario.model.experts; }));
+  RC_PRE(std::all_of(out.groups.begin(), out.groups.end(), [&](const RoleGroup& group) {
+    return group.experts.size() <= scenario.model.experts;
+  }));
   return out;
 }
 
@@ -231,7 +232,7 @@ TEST(ExpertParallelBound, IsWithinThreePercentOfTheSimulationForMixtralOnTwelveG
   set_routing(scenario, "uniform", 0);
   scenario.training.global_batch_sequences = default_global_batch(scenario);
   ExpertParallelShape shape;
-  shape.groups = cut_into_groups(scenario.cluster, all_gpus(scenario), 2);
+  shape.groups = with_both_roles(cut_into_groups(scenario.cluster, all_gpus(scenario), 2));
   shape.chunks = 8;
   const double makespan = makespan_of(scenario, expert_parallel_schedule(scenario, shape));
   const double bound = expert_parallel_bound(scenario, shape).value;

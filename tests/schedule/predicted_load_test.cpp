@@ -72,7 +72,7 @@ Case expert_parallel(Scenario scenario, std::uint32_t groups, std::uint32_t chun
   ExpertParallelShape shape;
   GpuList all;
   for (std::uint32_t g = 0; g < gpus_of(scenario.cluster).size(); ++g) all.push_back({g});
-  shape.groups = cut_into_groups(scenario.cluster, all, groups);
+  shape.groups = with_both_roles(cut_into_groups(scenario.cluster, all, groups));
   shape.chunks = chunks;
   Schedule schedule = expert_parallel_schedule(scenario, shape);
   return {std::move(scenario), std::move(schedule)};

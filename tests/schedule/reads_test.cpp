@@ -73,6 +73,18 @@ TEST(Reads, OfRecomputedAttentionAreItsKeptInputIfAny) {
   EXPECT_EQ(Listing("A*1.0").of("A*1.0"), "");
 }
 
+TEST(Reads, OfRecomputationAreAlsoTheGradientThatItIsFor) {
+  EXPECT_EQ(Listing("A0.0 C0.0 H'0 D'1.0 C'1.0 A*1.0").of("A*1.0"), "combine 0.0, combine' 1.0");
+  EXPECT_EQ(Listing("A0.0 A1.0 A'1.0 A*0.0").of("A*0.0"), "attention' 1.0");
+  EXPECT_EQ(Listing("D1.0.1 D'1.0.0 D'1.0.1 E*1.0.1").of("E*1.0.1"),
+            "dispatch 1.0.1, dispatch' 1.0.1");
+}
+
+TEST(Reads, OfAttentionThatIsDispatchedAgainAreNotWhatComesBackFromThere) {
+  EXPECT_EQ(Listing("A'1.0 A*0.0 D*0.0 E*0.0 D'0.0 E'0.0 C'0.0 A'0.0").of("A*0.0"),
+            "attention' 1.0");
+}
+
 TEST(Reads, OfAttentionBackwardAreTheGradientAndWhatWasRecomputed) {
   EXPECT_EQ(Listing("H'0 D'1.0 E'1.0 C'1.0 A'1.0").of("A'1.0"), "combine' 1.0");
   EXPECT_EQ(Listing("H'0 D'1.0 E'1.0 A'1.0").of("A'1.0"), "expert' 1.0");
@@ -210,14 +222,14 @@ TEST(ReadsOfAZebraStep, OnAnAttentionGpuWithAnExpertFollowTheTokens) {
                {"H1", "combine 1.1"},
                {"H'1", "head 1.1"},
                {"D'1.1", "head' 1.1"},
-               {"E*1.1", "dispatch 1.1"},
+               {"E*1.1", "dispatch 1.1, dispatch' 1.1"},
                {"E'1.1", "dispatch' 1.1, expert* 1.1"},
                {"C'1.1", "expert' 1.1"},
-               {"A*1.1", "combine 0.1"},
+               {"A*1.1", "combine 0.1, combine' 1.1"},
                {"A'1.1", "combine' 1.1, attention* 1.1"},
                {"D'0.1", "attention' 1.1"},
                {"C'0.1", ""},
-               {"A*0.1", ""},
+               {"A*0.1", "combine' 0.1"},
                {"A'0.1", "combine' 0.1, attention* 0.1"},
                {"sum1@2", "head' 1.0, head' 1.1, attention' 1.0, attention' 1.1"},
                {"sum0@2", "attention' 0.0, attention' 0.1"},
@@ -236,11 +248,11 @@ TEST(ReadsOfAZebraStep, OnAnExpertGpuFollowTheTokens) {
                {"E1.1", "dispatch 1.1"},
                {"C1.1", "expert 1.1"},
                {"D'1.1", ""},
-               {"E*1.1", "dispatch 1.1"},
+               {"E*1.1", "dispatch 1.1, dispatch' 1.1"},
                {"E'1.1", "dispatch' 1.1, expert* 1.1"},
                {"C'1.1", "expert' 1.1"},
                {"D'0.1", ""},
-               {"E*0.1", "dispatch 0.1"},
+               {"E*0.1", "dispatch 0.1, dispatch' 0.1"},
                {"E'0.1", "dispatch' 0.1, expert* 0.1"},
                {"C'0.1", "expert' 0.1"},
                {"norm", "expert' 1.0, expert' 1.1, expert' 0.0, expert' 0.1"},

@@ -174,7 +174,7 @@ RC_GTEST_PROP(Bound, DoesNotDependOnTheOrderOfTheOps, ()) {
 RC_GTEST_PROP(Bound, IsMetByASingleRank, ()) {
   Case c{testing::make_scenario({.layers = *rc::gen::inRange(1, 4), .cluster = "1xA40"}), {}};
   ExpertParallelShape shape;
-  shape.groups = {{{0}}};
+  shape.groups = with_both_roles({{{0}}});
   shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 4));
   shape.chunks = static_cast<std::uint32_t>(*rc::gen::inRange(1, 4));
   c.schedule = expert_parallel_schedule(c.scenario, shape);

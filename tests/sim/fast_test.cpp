@@ -77,37 +77,37 @@ TEST_F(TwoPlusOne, EndsEveryOpWhenHandComputationSays) {
   // Head: each microbatch's backward directly follows its forward.
   EXPECT_EQ(ended(timeline, 1, "head' 1.0"), 14);
   EXPECT_EQ(ended(timeline, 0, "head' 1.1"), 18);
-  // Backward: recomputation fills waiting times.
-  EXPECT_EQ(ended(timeline, 2, "expert* 1.0"), 14);
-  EXPECT_EQ(ended(timeline, 2, "expert' 1.0"), 19);
-  EXPECT_EQ(ended(timeline, 2, "expert' 1.1"), 25);
+  // Backward: recomputation begins when the gradient is there, on all GPUs at 15 for microbatch 0.
+  EXPECT_EQ(ended(timeline, 2, "expert* 1.0"), 17);
+  EXPECT_EQ(ended(timeline, 2, "expert' 1.0"), 21);
+  EXPECT_EQ(ended(timeline, 2, "expert' 1.1"), 27);
   EXPECT_EQ(ended(timeline, 0, "expert' 1.1"), 24);
-  EXPECT_EQ(ended(timeline, 1, "attention* 1.0"), 19);
-  EXPECT_EQ(ended(timeline, 1, "attention' 1.0"), 25);
+  EXPECT_EQ(ended(timeline, 1, "attention* 1.0"), 23);
+  EXPECT_EQ(ended(timeline, 1, "attention' 1.0"), 27);
   EXPECT_EQ(ended(timeline, 0, "attention' 1.1"), 36);
-  EXPECT_EQ(ended(timeline, 2, "expert' 0.0"), 36);
-  EXPECT_EQ(ended(timeline, 2, "expert' 0.1"), 45);
-  EXPECT_EQ(ended(timeline, 0, "attention' 0.1"), 49);
-  EXPECT_EQ(ended(timeline, 1, "attention' 0.1"), 49);
-  EXPECT_EQ(timeline.makespan().value, 50);
+  EXPECT_EQ(ended(timeline, 2, "expert' 0.0"), 39);
+  EXPECT_EQ(ended(timeline, 2, "expert' 0.1"), 48);
+  EXPECT_EQ(ended(timeline, 0, "attention' 0.1"), 54);
+  EXPECT_EQ(ended(timeline, 1, "attention' 0.1"), 54);
+  EXPECT_EQ(timeline.makespan().value, 55);
 }
 
 TEST_F(TwoPlusOne, LosesNothingToTheLaunchRuleWhenListedByTransferStart) {
   const Timeline free_run = simulate(schedule_, load_, {.launch_rule = false});
   const Schedule listed = list_by_start(schedule_, free_run);
   EXPECT_TRUE(verify(listed).empty());
-  EXPECT_EQ(simulate(listed, load_).makespan().value, 50);
+  EXPECT_EQ(simulate(listed, load_).makespan().value, 55);
 }
 
 TEST_F(TwoPlusOne, SplitsEachRanksTimeIntoBusyExposedAndBubble) {
   const Timeline timeline = simulate(schedule_, load_, {.launch_rule = false});
   const std::vector<Utilization> use = utilization(schedule_, timeline);
-  // Attention GPU 1: 2 layers * 2 microbatches * (2 + 2 + 4) + 2 * 3 + 1 = 39 s of 50; 8 s
+  // Attention GPU 1: 2 layers * 2 microbatches * (2 + 2 + 4) + 2 * 3 + 1 = 39 s of 55; 8 s
   // recompute.
-  EXPECT_DOUBLE_EQ(use[1].busy, 39.0 / 50);
-  EXPECT_DOUBLE_EQ(use[1].effective, 31.0 / 50);
+  EXPECT_DOUBLE_EQ(use[1].busy, 39.0 / 55);
+  EXPECT_DOUBLE_EQ(use[1].effective, 31.0 / 55);
   EXPECT_DOUBLE_EQ(use[1].exposed, 0);
-  EXPECT_DOUBLE_EQ(use[1].bubble, 11.0 / 50);
+  EXPECT_DOUBLE_EQ(use[1].bubble, 16.0 / 55);
 }
 
 TEST(FastEngine, RunsTheCounterexampleOfTheTheoremIn195) {

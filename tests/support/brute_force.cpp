@@ -132,11 +132,17 @@ class Run {
     const int l = op.layer;
     const int j = op.microbatch;
     if (op.pass == Pass::forward) return first_of(r, into(l, j)).value_or(l == 0);
-    if (op.pass == Pass::recompute) return first_of(r, into(l, j)).value_or(true);
-    std::vector<Test> sources = {any_chunk(Work::combine, Pass::backward, l, j),
-                                 any_chunk(Work::expert, Pass::backward, l, j)};
-    for (const Test& test : gradient_of_output(l, j)) sources.push_back(test);
-    return first_of(r, sources).value_or(false) &&
+    std::vector<Test> gradient = gradient_of_output(l, j);
+    const bool to_be_sent_again =
+        all_ended(r, any_chunk(Work::dispatch, Pass::recompute, l, j)).has_value();
+    if (op.pass == Pass::backward || !to_be_sent_again) {
+      gradient.insert(gradient.begin(), {any_chunk(Work::combine, Pass::backward, l, j),
+                                         any_chunk(Work::expert, Pass::backward, l, j)});
+    }
+    if (op.pass == Pass::recompute) {
+      return first_of(r, into(l, j)).value_or(true) && first_of(r, gradient).value_or(true);
+    }
+    return first_of(r, gradient).value_or(false) &&
            all_ended(r, any_chunk(Work::attention, Pass::recompute, l, j)).value_or(true);
   }
 
@@ -144,13 +150,15 @@ class Run {
     const Test attention = any_chunk(Work::attention, Pass::forward, op.layer, op.microbatch);
     const Test dispatched = chunk(Work::dispatch, Pass::forward, op);
     if (op.pass == Pass::forward) return first_of(r, {dispatched, attention}).value_or(false);
+    std::vector<Test> gradient = gradient_of_output(op.layer, op.microbatch);
+    gradient.insert(gradient.begin(), chunk(Work::dispatch, Pass::backward, op));
     if (op.pass == Pass::recompute) {
-      return first_of(r, {chunk(Work::dispatch, Pass::recompute, op), dispatched, attention})
-          .value_or(true);
+      if (const auto again = all_ended(r, chunk(Work::dispatch, Pass::recompute, op)))
+        return *again;
+      return first_of(r, {dispatched, attention}).value_or(true) &&
+             first_of(r, gradient).value_or(true);
     }
-    std::vector<Test> sources = {chunk(Work::dispatch, Pass::backward, op)};
-    for (const Test& test : gradient_of_output(op.layer, op.microbatch)) sources.push_back(test);
-    return first_of(r, sources).value_or(false) &&
+    return first_of(r, gradient).value_or(false) &&
            all_ended(r, chunk(Work::expert, Pass::recompute, op)).value_or(true);
   }
 

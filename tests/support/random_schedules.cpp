@@ -64,7 +64,7 @@ Case random_ep(Nodes nodes) {
   ExpertParallelShape shape;
   const auto groups = static_cast<std::uint32_t>(
       *rc::gen::inRange<std::size_t>(1, std::min<std::size_t>(all.size(), 3) + 1));
-  shape.groups = cut_into_groups(out.scenario.cluster, all, groups);
+  shape.groups = with_both_roles(cut_into_groups(out.scenario.cluster, all, groups));
   shape.chunks = static_cast<std::uint32_t>(*rc::gen::inRange(1, 4));
   shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 3));
   out.scenario.training.optimizer_sharding = *rc::gen::arbitrary<bool>();

@@ -78,7 +78,7 @@ Schedule small_zebra(const Scenario& scenario, std::uint32_t groups, std::uint32
 
 Schedule small_ep(const Scenario& scenario, std::uint32_t chunks) {
   ExpertParallelShape shape;
-  shape.groups = {gpus_of_kinds(scenario.cluster, {0, 1})};
+  shape.groups = with_both_roles({gpus_of_kinds(scenario.cluster, {0, 1})});
   shape.chunks = chunks;
   return listed(expert_parallel_schedule(scenario, shape), scenario);
 }
