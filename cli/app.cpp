@@ -27,6 +27,7 @@ struct Flags {
   Request request;
   OutputFiles files;
   Output output;
+  bool explain = false;
   std::string color = "auto";
   std::vector<std::string> vary;
   std::optional<std::string> jobs;
@@ -59,7 +60,9 @@ void add_request_flags(CLI::App& command, Flags& flags) {
   command.add_option("--chunks", request.chunks,
                      "cuts of every all-to-all of ep: a number or auto");
   command.add_option("--groups", request.groups, "copies of the model: a number or auto");
-  command.add_option("--strategy", request.strategies, "zebra, ep, dist-ep or ep-ideal; repeatable [all]")
+  command
+      .add_option("--strategy", request.strategies,
+                  "zebra, ep, dist-ep or ep-ideal; repeatable [all]")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--expert-assignment", request.expert_assignment,
@@ -89,16 +92,20 @@ void add_request_flags(CLI::App& command, Flags& flags) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
+void add_file_flags(CLI::App& command, Flags& flags) {
+  command.add_option("--svg", flags.files.svg, "write a Gantt picture");
+  command.add_option("--trace", flags.files.trace, "write a Perfetto trace (ui.perfetto.dev)");
+  command.add_option("--schedule", flags.files.schedule, "write the schedule");
+  command.add_option("--timeline", flags.files.timeline, "write the timeline");
+}
+
 void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* command = app.add_subcommand("simulate", "one strategy, or several side by side");
   command->add_option("SCHEDULE", flags.paths, "a schedule file to simulate as it is")
       ->expected(0, 1);
   add_request_flags(*command, flags);
   add_output_flags(*command, flags);
-  command->add_option("--svg", flags.files.svg, "write a Gantt picture");
-  command->add_option("--trace", flags.files.trace, "write a Perfetto trace (ui.perfetto.dev)");
-  command->add_option("--schedule", flags.files.schedule, "write the schedule");
-  command->add_option("--timeline", flags.files.timeline, "write the timeline");
+  add_file_flags(*command, flags);
   command->footer(
       "Examples:\n"
       "  zebroid simulate --model mixtral-d1 --cluster 6xA40,6xV100-16GB --sequence-length 16384\n"
@@ -115,6 +122,24 @@ void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
                         "--model, --cluster and so on");
       }
       return simulate_file_command(schedule, flags.request.prediction, flags.files, flags.output);
+    };
+  });
+}
+
+void add_plan(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
+  CLI::App* command =
+      app.add_subcommand("plan", "best ways to train this model on these GPUs, with a verdict");
+  add_request_flags(*command, flags);
+  add_output_flags(*command, flags);
+  command->add_flag("--explain", flags.explain, "walk the critical path of the best way");
+  add_file_flags(*command, flags);
+  command->footer(
+      "Example:\n"
+      "  zebroid plan --model mixtral-d1 --cluster 6xA40,6xV100-16GB --sequence-length 16384\n"
+      "Files are of the best way. Ctrl-C ends with the best so far.");
+  command->callback([&flags, &chosen] {
+    chosen = [&flags] {
+      return plan_command(flags.request, flags.explain, flags.files, flags.output);
     };
   });
 }
@@ -240,6 +265,7 @@ int run(int argc, char** argv) {
       "examples.");
   Flags flags;
   std::function<int()> chosen;
+  add_plan(app, flags, chosen);
   add_simulate(app, flags, chosen);
   add_sweep(app, flags, chosen);
   add_inspections(app, flags, chosen);

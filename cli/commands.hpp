@@ -29,6 +29,9 @@ struct OutputFiles {
 // Each returns the exit code for what it found and throws Error for what went wrong.
 
 int simulate_command(const Request& request, const OutputFiles& files, const Output& output);
+/// The best ways to train, ranked, with a verdict; `explain`: and the critical path of the best.
+int plan_command(const Request& request, bool explain, const OutputFiles& files,
+                 const Output& output);
 /// Simulates a schedule file as it is.
 int simulate_file_command(const std::string& path, const PredictionRequest& prediction,
                           const OutputFiles& files, const Output& output);

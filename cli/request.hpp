@@ -74,6 +74,7 @@ class Resolver {
   const Predictor& predictor() const { return predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool by_default() const { return by_default_; }
+  bool assignment_given() const { return request_.expert_assignment.has_value(); }
   /// All that results depend on but changes, the build and further values that name files: equal
   /// texts, equal results.
   std::string identity() const;

@@ -113,7 +113,10 @@ std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, con
     if (accumulates && !request.microbatches) request.microbatches = 1;
     for (const Job& job : plan_jobs(scenario, request, score)) {
       const std::string& lacks = job.plan.lacks_memory;
-      if (!lacks.empty()) return name_of(request.strategy) + ": " + lacks;
+      if (!lacks.empty()) {
+        return fmt::format("{}: {}; try {}", name_of(request.strategy), lacks,
+                           what_saves_memory(scenario));
+      }
     }
   }
   return "";
@@ -121,7 +124,7 @@ std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, con
 
 Json job_json(const PredictedJob& predicted, BatchRule batch_rule, const PlanRequest& request) {
   const auto& [job, prediction] = predicted;
-  const auto& [scenario, plan] = job;
+  const auto& [strategy, scenario, plan] = job;
   const PredictedLoad planned(plan.schedule, scenario);
   const Bound bound =
       lower_bound(plan.schedule, WhatIf(planned, plan.schedule, prediction.slowdowns));
@@ -132,10 +135,10 @@ Json job_json(const PredictedJob& predicted, BatchRule batch_rule, const PlanReq
   for (const Utilization& rank : use) exposed += rank.exposed / static_cast<double>(use.size());
   std::uint32_t offloaded = 0;
   for (const std::uint32_t experts : plan.offloaded) offloaded += experts;
-  const bool zebra = request.strategy == Strategy::zebra;
+  const bool zebra = strategy == Strategy::zebra;
 
   Json out;
-  out["strategy"] = name_of(request.strategy);
+  out["strategy"] = name_of(strategy);
   out.update(to_json(prediction, iteration));
   out["expert_assignment"] =
       zebra ? expert_assignment_names()[static_cast<std::size_t>(request.assignment)] : "even";
@@ -155,7 +158,9 @@ Json job_json(const PredictedJob& predicted, BatchRule batch_rule, const PlanReq
   out["pools"] = pools_json(plan, scenario, use);
   out["candidates_simulated"] = plan.candidates_simulated;
   out["feasible"] = plan.lacks_memory.empty();
-  if (!plan.lacks_memory.empty()) out["reason"] = plan.lacks_memory;
+  if (!plan.lacks_memory.empty()) {
+    out["reason"] = plan.lacks_memory + "; try " + what_saves_memory(scenario);
+  }
   return out;
 }
 
@@ -286,8 +291,17 @@ Json result_json(const std::vector<PredictedJob>& jobs, const Resolved& resolved
   for (const PredictedJob& job : jobs) {
     parts.push_back(job_json(job, resolved.batch_rule, request));
   }
-  if (parts.size() == 1) return parts.front();
-  return combined_json(jobs, std::move(parts), resolved.scenario);
+  if (parts.size() == 1) {
+    if (request.strategy == Strategy::ep_ideal)
+      parts.front()["strategy"] = name_of(request.strategy);
+    return parts.front();
+  }
+  Json out = combined_json(jobs, std::move(parts), resolved.scenario);
+  const bool all_ep = std::all_of(jobs.begin(), jobs.end(), [](const PredictedJob& job) {
+    return job.job.strategy == Strategy::expert_parallel;
+  });
+  out["strategy"] = all_ep ? name_of(Strategy::ep_ideal) : "apart";
+  return out;
 }
 
 Json result_document(const Resolved& resolved, Json results,

@@ -1,56 +1,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <filesystem>
-#include <optional>
-
 #include "cli/commands.hpp"
+#include "cli/output_files.hpp"
 #include "cli/result.hpp"
 #include "core/error.hpp"
-#include "core/file.hpp"
-#include "report/gantt_svg.hpp"
 #include "report/table.hpp"
 #include "schedule/files.hpp"
 #include "schedule/verify.hpp"
 #include "sim/simulate.hpp"
-#include "traces/perfetto.hpp"
 
 namespace zebroid {
 namespace {
-
-namespace fs = std::filesystem;
-
-/// "step.svg" for the first schedule, "step.ep.svg", "step.ep-ideal.V100-16GB.svg" for others.
-fs::path name_for(const std::string& file, const std::string& name, bool first) {
-  if (first) return file;
-  fs::path path(file);
-  const std::string extension = path.extension().string();
-  path.replace_extension(name + extension);
-  return path;
-}
-
-void write_files(const OutputFiles& files, const Job& job, const std::string& name, bool first) {
-  const auto& [scenario, plan] = job;
-  const auto write = [&](const std::optional<std::string>& file, const auto& make) {
-    if (file.has_value()) write_file(name_for(*file, name, first), make());
-  };
-  const auto timeline = [&] { return to_json(plan.timeline, plan.schedule, scenario); };
-  write(files.schedule, [&] { return to_text(to_json(plan.schedule, scenario)) + "\n"; });
-  write(files.timeline, [&] { return to_text(timeline()) + "\n"; });
-  write(files.svg, [&] { return gantt_svg(timeline()); });
-  write(files.trace,
-        [&] { return to_text(perfetto_trace(plan.timeline, plan.schedule, scenario)) + "\n"; });
-}
-
-void write_files(const OutputFiles& files, const std::vector<PredictedJob>& jobs,
-                 const std::string& strategy, bool first) {
-  for (const PredictedJob& predicted : jobs) {
-    std::string name = strategy;
-    if (jobs.size() > 1) name += "." + predicted.job.scenario.cluster.name;
-    write_files(files, predicted.job, name, first);
-    first = false;
-  }
-}
 
 /// 0, or 3 when nothing that was asked for fits.
 int finish(const Resolved& resolved, Json results, const std::vector<std::string>& notes,
@@ -115,7 +76,7 @@ int simulate_file_command(const std::string& path, const PredictionRequest& pred
   plan.schedule = std::move(file.schedule);
   judge(plan, file.scenario);
   const Resolved resolved{file.scenario, BatchRule::given};
-  Job job{std::move(file.scenario), std::move(plan)};
+  Job job{{}, std::move(file.scenario), std::move(plan)};
   Prediction prediction = predictor.predict(job.plan, job.scenario);
   write_files(files, job, "schedule", true);
   Json result = result_json({{std::move(job), std::move(prediction)}}, resolved, {});

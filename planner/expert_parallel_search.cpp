@@ -33,13 +33,15 @@ std::uint32_t expert_parallel_groups(const Scenario& scenario, const PlanRequest
 
 /// Microbatches and chunks of one way to seat the GPUs.
 void tune(const Scenario& scenario, const PlanRequest& request, ExpertParallelShape shape,
-          std::uint32_t& order, Trials& trials, bool alone) {
+          std::uint32_t& order, Trials& trials) {
   std::size_t owners = 0;
   for (const RoleGroup& group : shape.groups) owners += group.attention.size();
   const std::uint32_t least =
       split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(owners),
                   request.microbatches.value_or(1))
           .back();
+  const bool may_fit = trials.parameters_fit(expert_parallel_schedule(scenario, shape));
+  if (!may_fit && request.fitting_only) return;
   // Gradient accumulation only when the whole share does not fit at once.
   const std::vector<std::uint32_t> microbatches =
       request.microbatches ? std::vector{*request.microbatches} : microbatch_candidates(least);
@@ -51,22 +53,21 @@ void tune(const Scenario& scenario, const PlanRequest& request, ExpertParallelSh
     for (const std::uint32_t c : chunks) {
       shape.chunks = c;
       if (!trials.admits(r, c)) continue;
-      bounded.push_back(
-          {shape.is_disaggregated() ? Seconds{} : expert_parallel_bound(scenario, shape), order++,
-           c});
+      const Seconds at_least =
+          shape.is_disaggregated() ? Seconds{} : expert_parallel_bound(scenario, shape);
+      bounded.push_back({at_least, order++, c});
     }
     if (!request.exhaustive) best_bound_first(bounded);
     bool fits = false;
     for (const Bounded& candidate : bounded) {
-      if (!request.exhaustive && !trials.may_win(candidate.at_least)) break;
+      if (!request.exhaustive && !trials.may_win(candidate.at_least, may_fit)) break;
       shape.chunks = candidate.count;
       auto made =
           trials.evaluate_to_win(candidate.order, expert_parallel_schedule(scenario, shape));
       fits = fits || (made && made->fits());
       trials.offer(std::move(made));
-      if (alone) trials.look_at_parameters();
     }
-    if (fits || (alone && trials.has_fitting())) return;
+    if (fits || !may_fit) return;
   }
 }
 
@@ -80,7 +81,7 @@ void search_expert_parallel(const Scenario& scenario, const PlanRequest& request
   ExpertParallelShape shape;
   shape.groups = with_both_roles(cut_into_groups(scenario.cluster, all, groups));
   std::uint32_t order = 0;
-  tune(scenario, request, shape, order, trials, true);
+  tune(scenario, request, shape, order, trials);
 }
 
 void search_dist_ep(const Scenario& scenario, const PlanRequest& request, Trials& trials) {
@@ -89,7 +90,7 @@ void search_dist_ep(const Scenario& scenario, const PlanRequest& request, Trials
   for (const RoleGroups& groups : ways) {
     ExpertParallelShape shape;
     shape.groups = groups;
-    tune(scenario, request, shape, order, trials, ways.size() == 1);
+    tune(scenario, request, shape, order, trials);
   }
 }
 

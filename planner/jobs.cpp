@@ -51,13 +51,15 @@ std::vector<Job> plan_jobs(const Scenario& scenario, const PlanRequest& request,
                            const Scorer& score) {
   std::vector<Job> out;
   if (request.strategy != Strategy::ep_ideal) {
-    out.push_back({scenario, plan(scenario, request, score)});
+    out.push_back({request.strategy, scenario, plan(scenario, request, score)});
     return out;
   }
   PlanRequest alone = request;
   alone.strategy = Strategy::expert_parallel;
   for (const KindShare& share : shares_of_kinds(scenario)) {
-    Job& job = out.emplace_back(Job{on_kinds(scenario, {share.kind}, share.sequences), {}});
+    Job& job = out.emplace_back();
+    job.strategy = alone.strategy;
+    job.scenario = on_kinds(scenario, {share.kind}, share.sequences);
     job.plan = plan(job.scenario, alone, score);
   }
   return out;

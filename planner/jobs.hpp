@@ -9,6 +9,7 @@ namespace zebroid {
 
 /// A training run by itself: some GPUs of a cluster with their share of the batch.
 struct Job {
+  Strategy strategy = Strategy::zebra;
   Scenario scenario;
   Plan plan;
 };

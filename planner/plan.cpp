@@ -24,41 +24,6 @@ std::vector<std::uint32_t> offloaded(const Plan& plan) {
   return out;
 }
 
-/// Settings that need less memory than those of the scenario.
-std::string what_saves(const Scenario& scenario) {
-  std::string out = "a smaller --global-batch (max: the largest that fits)";
-  if (scenario.training.recompute != Recompute::layer) out += ", --recompute layer";
-  if (scenario.training.optimizer == Optimizer::adamw) out += ", --optimizer adamw-8bit";
-  return out;
-}
-
-/// Why the rank that lacks most memory does not fit; "" when all do.
-std::string lack(const Plan& plan, const Scenario& scenario) {
-  const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
-  std::size_t worst = 0;
-  Bytes excess{-std::numeric_limits<double>::infinity()};
-  for (std::size_t r = 0; r < plan.memory.size(); ++r) {
-    const Bytes here = plan.memory[r].total() - capacity_of(scenario, gpus, plan.schedule.ranks[r]);
-    if (here > excess) {
-      excess = here;
-      worst = r;
-    }
-  }
-  if (excess.value <= 0) return "";
-  constexpr double gib = 1024.0 * 1024.0 * 1024.0;
-  const Rank& rank = plan.schedule.ranks[worst];
-  const MemoryUse& use = plan.memory[worst];
-  return fmt::format(
-      "rank {} ({}, {}) lacks {:.0f} bytes: it needs {:.2f} GiB (weights {:.2f}, gradients {:.2f}, "
-      "optimizer {:.2f}, activations {:.2f}, receive buffers {:.2f}, runtime {:.2f}) of {:.2f} "
-      "GiB; "
-      "try {}",
-      worst, scenario.cluster.kinds[gpus[rank.gpu.value].kind].name, roles(plan.schedule)[worst],
-      excess.value, use.total().value / gib, use.weights.value / gib, use.gradients.value / gib,
-      use.optimizer.value / gib, use.activations.value / gib, use.receive_buffers.value / gib,
-      use.runtime.value / gib, capacity_of(scenario, gpus, rank).value / gib, what_saves(scenario));
-}
-
 }  // namespace
 
 const std::vector<std::string>& strategy_names() {
@@ -75,7 +40,14 @@ const std::vector<std::string>& expert_assignment_names() {
 void judge(Plan& plan, const Scenario& scenario) {
   plan.groups = static_cast<std::uint32_t>(plan.schedule.replicas.size());
   plan.offloaded = offloaded(plan);
-  plan.lacks_memory = lack(plan, scenario);
+  plan.lacks_memory = lack_of_memory(plan.schedule, plan.memory, scenario);
+}
+
+std::string what_saves_memory(const Scenario& scenario) {
+  std::string out = "a smaller --global-batch (max: the largest that fits)";
+  if (scenario.training.recompute != Recompute::layer) out += ", --recompute layer";
+  if (scenario.training.optimizer == Optimizer::adamw) out += ", --optimizer adamw-8bit";
+  return out;
 }
 
 Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& score) {

@@ -23,7 +23,12 @@ inline const std::string& name_of(Strategy strategy) {
 
 /// How zebra spreads experts: all on expert GPUs, or some on attention GPUs by HeterMoE's Algorithm
 /// 1 with line 4 as its prose and units say or as printed (planner/assignment.hpp).
-enum class ExpertAssignment : std::uint8_t { even, gather_and_squeeze, gather_and_squeeze_printed };
+enum class ExpertAssignment : std::uint8_t {
+  even,
+  gather_and_squeeze,
+  gather_and_squeeze_printed,
+  optimal
+};
 const std::vector<std::string>& expert_assignment_names();
 
 /// What is asked of the planner; what is not given is tuned.
@@ -36,6 +41,8 @@ struct PlanRequest {
   /// others hold experts. Empty = tuned.
   std::vector<std::uint32_t> attention_kinds;
   ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
+  /// Only schedules whose parameters fit: else Error(infeasible), before anything is simulated.
+  bool fitting_only = false;
   /// Simulate also the candidates that a bound rules out. The plan is the same.
   bool exhaustive = false;
 };
@@ -60,12 +67,15 @@ struct Plan {
 /// The best schedule of a strategy for a scenario: fitting before not fitting, then shortest; the
 /// issue order is that of transfer starts. Throws Error(input) when the request cannot be met
 /// whatever the memory (fewer experts than GPUs, one GPU kind for zebra, a batch that cannot be
-/// split).
+/// split); Error(infeasible) as fitting_only says.
 Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& score);
 
 /// Fills what a plan with schedule, timeline and memory is judged by: groups, offloaded experts,
 /// missing memory.
 void judge(Plan& plan, const Scenario& scenario);
+
+/// Settings that need less memory than those of the scenario: "a smaller --global-batch ..., ...".
+std::string what_saves_memory(const Scenario& scenario);
 
 /// The default global batch: 64Ki tokens per GPU, that is g * max(1, floor(64Ki / sequence length))
 /// sequences for g GPUs, raised by g until every attention GPU count that a strategy may choose on

@@ -6,6 +6,7 @@
 
 #include "core/error.hpp"
 #include "planner/listing.hpp"
+#include "schedule/files.hpp"
 #include "schedule/verify.hpp"
 
 namespace zebroid {
@@ -21,6 +22,38 @@ Bytes capacity_of(const Scenario& scenario, const std::vector<Gpu>& gpus, const 
 
 std::string count_of(std::size_t n, std::string_view noun, std::string_view plural) {
   return fmt::format("{} {}{}", n, noun, n == 1 ? "" : plural);
+}
+
+std::string lack_of_memory(const Schedule& schedule, const std::vector<MemoryUse>& memory,
+                           const Scenario& scenario) {
+  const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
+  std::size_t worst = 0;
+  Bytes excess{-infinity};
+  for (std::size_t r = 0; r < memory.size(); ++r) {
+    const Bytes here = memory[r].total() - capacity_of(scenario, gpus, schedule.ranks[r]);
+    if (here > excess) {
+      excess = here;
+      worst = r;
+    }
+  }
+  if (excess.value <= 0) return "";
+  constexpr double gib = 1024.0 * 1024.0 * 1024.0;
+  const Rank& rank = schedule.ranks[worst];
+  const MemoryUse& use = memory[worst];
+  const auto gibibytes_of = [](Bytes bytes) { return bytes.value / gib; };
+  const std::string moving =
+      use.activations.value > 0
+          ? fmt::format("activations {:.2f}, receive buffers {:.2f}, ",
+                        gibibytes_of(use.activations), gibibytes_of(use.receive_buffers))
+          : "";
+  return fmt::format(
+      "rank {} ({}, {}) lacks {:.0f} bytes: it needs {}{:.2f} GiB (weights {:.2f}, gradients "
+      "{:.2f}, "
+      "optimizer {:.2f}, {}runtime {:.2f}) of {:.2f} GiB",
+      worst, scenario.cluster.kinds[gpus[rank.gpu.value].kind].name, roles(schedule)[worst],
+      excess.value, moving.empty() ? "at least " : "", gibibytes_of(use.total()),
+      gibibytes_of(use.weights), gibibytes_of(use.gradients), gibibytes_of(use.optimizer), moving,
+      gibibytes_of(use.runtime), gibibytes_of(capacity_of(scenario, gpus, rank)));
 }
 
 bool Trials::admits(std::uint32_t microbatches, std::uint32_t chunks) {
@@ -40,9 +73,9 @@ bool Trials::admits(std::uint32_t microbatches, std::uint32_t chunks) {
   return false;
 }
 
-bool Trials::may_win(Seconds at_least) const {
+bool Trials::may_win(Seconds at_least, bool may_fit) const {
   constexpr double rounding = 1 + 1e-9;
-  if (!best_.has_value() || (!best_->fits() && some_may_fit_)) return true;
+  if (!best_.has_value() || (!best_->fits() && may_fit)) return true;
   return at_least <= best_->makespan * rounding;
 }
 
@@ -57,16 +90,16 @@ void Trials::offer(std::optional<Candidate> candidate) {
   if (!best_.has_value() || candidate->better_than(*best_)) best_ = std::move(candidate);
 }
 
-void Trials::look_at_parameters() {
-  if (!best_.has_value()) return;
-  for (std::size_t r = 0; r < best_->memory.size(); ++r) {
-    const MemoryUse& use = best_->memory[r];
-    const Bytes fixed = use.weights + use.gradients + use.optimizer + use.runtime;
-    if (fixed > capacity_of(scenario_, gpus_, best_->schedule.ranks[r])) some_may_fit_ = false;
-  }
+bool Trials::parameters_fit(const Schedule& schedule) {
+  const std::vector<MemoryUse> memory =
+      parameter_memory(schedule, scenario_, PredictedLoad(schedule, scenario_));
+  const std::string lacks = lack_of_memory(schedule, memory, scenario_);
+  if (unfit_.empty()) unfit_ = lacks;
+  return lacks.empty();
 }
 
 Plan Trials::finish() {
+  if (!best_.has_value() && !unfit_.empty()) throw Error(ErrorKind::infeasible, unfit_);
   if (!best_.has_value()) throw Error(ErrorKind::input, refused_);
   Plan out;
   out.schedule = std::move(best_->schedule);

@@ -31,6 +31,10 @@ Bytes capacity_of(const Scenario& scenario, const std::vector<Gpu>& gpus, const 
 /// "1 group", "3 groups".
 std::string count_of(std::size_t n, std::string_view noun, std::string_view plural = "s");
 
+/// Why the rank that lacks most memory does not fit; "" when all do.
+std::string lack_of_memory(const Schedule& schedule, const std::vector<MemoryUse>& memory,
+                           const Scenario& scenario);
+
 /// Runs candidates, judges them by memory and time, and keeps the best.
 class Trials {
  public:
@@ -42,8 +46,9 @@ class Trials {
   /// sums look at all pairs of GPUs.
   bool admits(std::uint32_t microbatches, std::uint32_t chunks);
 
-  /// Whether a candidate that takes at least so long can still be best.
-  bool may_win(Seconds at_least) const;
+  /// Whether a candidate that takes at least so long can still be best. may_fit: as
+  /// parameters_fit() says.
+  bool may_win(Seconds at_least, bool may_fit = true) const;
 
   /// Nothing for a candidate that is slower than the best one that fits.
   std::optional<Candidate> evaluate_to_win(std::uint32_t order, const Schedule& schedule);
@@ -54,11 +59,12 @@ class Trials {
   void offer(std::optional<Candidate> candidate);
   bool has_fitting() const { return best_.has_value() && best_->fits(); }
 
-  /// For candidates that differ in activations and buffers alone: when the rest does not fit, none
-  /// will, and the fastest is best.
-  void look_at_parameters();
+  /// Whether parameters and their states alone leave room on every rank: when not, no number of
+  /// microbatches or chunks helps. Nothing is simulated.
+  bool parameters_fit(const Schedule& schedule);
 
-  /// The best one as a plan. Throws Error(input) when there is none.
+  /// The best one as a plan. When there is none throws Error(input), or Error(infeasible) saying
+  /// which rank lacks how many bytes where parameters do not fit.
   Plan finish();
 
  private:
@@ -70,8 +76,8 @@ class Trials {
   std::vector<Gpu> gpus_;
   std::optional<Candidate> best_;
   std::string refused_;  ///< why the first candidate that was too large is
+  std::string unfit_;    ///< why parameters did not fit, where they did not
   std::uint32_t simulated_ = 0;
-  bool some_may_fit_ = true;
 };
 
 /// A candidate before its schedule is made.

@@ -2,142 +2,36 @@
 
 #include <algorithm>
 #include <cmath>
-#include <initializer_list>
 #include <optional>
 
 #include "core/error.hpp"
+#include "report/result_pieces.hpp"
 #include "report/table.hpp"
 
 namespace zebroid {
 namespace {
 
-constexpr std::size_t columns = 100;
 constexpr std::size_t widest_name = 16;
 
-enum class Tone { bold, good, bad, dim };
-
-class Painter {
- public:
-  explicit Painter(bool color) : color_(color) {}
-
-  std::string operator()(Tone tone, const std::string& text) const {
-    if (!color_) return text;
-    constexpr std::string_view reset = "\x1b[0m";
-    return fmt::format("{}{}{}", code(tone), text, reset);
-  }
-  bool on() const { return color_; }
-
- private:
-  static std::string_view code(Tone tone) {
-    switch (tone) {
-      case Tone::bold:
-        return "\x1b[1m";
-      case Tone::good:
-        return "\x1b[32m";
-      case Tone::bad:
-        return "\x1b[31m";
-      case Tone::dim:
-        return "\x1b[2m";
-    }
-    return "";
-  }
-
-  bool color_;
-};
-
-/// The member at the end of a path of keys, or null.
-const Json& at(const Json& value, std::initializer_list<const char*> path) {
-  static const Json null;
-  const Json* found = &value;
-  for (const char* key : path) {
-    if (!found->is_object() || !found->contains(key)) return null;
-    found = &found->at(key);
-  }
-  return *found;
-}
-
-std::optional<double> number(const Json& value, std::initializer_list<const char*> path) {
-  const Json& found = at(value, path);
-  if (!found.is_number()) return std::nullopt;
-  return found.get<double>();
-}
-
-std::string text(const Json& value, std::initializer_list<const char*> path) {
-  const Json& found = at(value, path);
-  return found.is_string() ? found.get<std::string>() : "";
-}
-
-/// The number as `format` shows it, or "-".
-template <class Format>
-std::string cell(std::optional<double> value, const Format& format) {
-  return value ? format(*value) : "-";
-}
-std::string count_cell(std::optional<double> value) {
-  return cell(value, [](double n) { return format_number(n); });
-}
-std::string seconds_cell(std::optional<double> value) {
-  return cell(value, [](double s) { return format_seconds({s}); });
-}
-std::string percent_cell(std::optional<double> value) { return cell(value, format_percent); }
-
-/// "31.2 of 48.0 GiB"
-std::string memory_cell(std::optional<double> peak, std::optional<double> capacity) {
-  if (!peak) return "-";
-  std::string used = format_bytes({*peak});
-  if (!capacity) return used;
-  const std::string all = format_bytes({*capacity});
-  const std::string unit = all.substr(all.find(' '));
-  if (used.ends_with(unit)) used.resize(used.size() - unit.size());
-  return fmt::format("{} of {}", used, all);
-}
-
-std::string counted(double n, std::string_view one, std::string_view plural = "s") {
-  return fmt::format("{} {}{}", format_number(n), one, n == 1 ? "" : plural);
-}
-
-/// Words on lines of at most `columns`; lines after the first begin with `indent`. Keeps a word
-/// that is too long whole.
-std::string wrapped(std::string_view words, std::string_view indent) {
-  std::string out;
-  std::size_t width = 0;
-  while (!words.empty()) {
-    const std::size_t begin = words.find_first_not_of(' ');
-    if (begin == std::string_view::npos) break;
-    const std::size_t end = std::min(words.find(' ', begin), words.size());
-    // Blanks before a word are kept, so that the first line may be indented.
-    const std::string_view word = words.substr(0, end);
-    if (width > 0 && width + display_width(word) > columns) {
-      out += fmt::format("\n{}", indent);
-      out += words.substr(begin, end - begin);
-      width = display_width(indent) + display_width(words.substr(begin, end - begin));
-    } else {
-      out += word;
-      width += display_width(word);
-    }
-    words.remove_prefix(end);
-  }
-  return out + "\n";
-}
-
 bool feasible(const Json& result) {
-  const Json& flag = at(result, {"feasible"});
+  const Json& flag = json_at(result, {"feasible"});
   return !flag.is_boolean() || flag.get<bool>();
 }
 
 /// Tokens per second; 0 when the result does not say.
 double speed(const Json& result) {
-  return std::max(0.0, number(result, {"tokens_per_s"}).value_or(0));
+  return std::max(0.0, number_at(result, {"tokens_per_s"}).value_or(0));
 }
 
 std::string strategy_of(const Json& result) {
-  const std::string name = text(result, {"strategy"});
+  const std::string name = text_at(result, {"strategy"});
   return name.empty() ? "?" : shortened(name, widest_name);
 }
 
 class ResultText {
  public:
   ResultText(const Json& document, bool color)
-      : document_(document), results_(at(document, {"results"})), paint_(color) {
+      : document_(document), results_(json_at(document, {"results"})), paint_(color) {
     if (!results_.is_array())
       throw Error(ErrorKind::input, "not a zebroid.result/1 document: it has no results");
     for (const Json& result : results_) {
@@ -154,65 +48,24 @@ class ResultText {
   }
 
   std::string run() const {
-    std::string out = scenario_line();
+    std::string out = scenario_line(document_);
     out += strategies();
     for (const Json& result : results_) out += "\n" + section(result);
-    const std::string remarks = notes();
+    const std::string remarks = notes_text(document_, paint_);
     if (!remarks.empty()) out += "\n" + remarks;
     const std::string last = verdict();
     if (!last.empty()) out += "\n" + last;
     return out;
   }
 
- private:
-  std::string scenario_line() const {
-    std::string out = text(document_, {"scenario", "model_name"});
-    const std::string cluster = text(document_, {"scenario", "cluster", "name"});
-    if (!cluster.empty()) out += (out.empty() ? "" : " on ") + cluster;
-    if (const auto length = number(document_, {"scenario", "training", "sequence_length"})) {
-      out += fmt::format(", sequences of {} tokens", format_number(*length));
-    }
-    if (!results_.empty()) {
-      if (const auto batch = number(results_[0], {"global_batch_sequences"})) {
-        const std::string rule = text(results_[0], {"batch_rule"});
-        out += fmt::format(", global batch {}{}", format_number(*batch),
-                           rule.empty() ? "" : fmt::format(" ({})", rule));
-      }
-    }
-    return out.empty() ? "" : wrapped(out, "  ") + "\n";
-  }
-
-  std::string strategies() const {
-    Table table({"strategy", "R", "chunks", "iteration", "tokens/s",
-                 against_ep_ ? "vs ep" : "vs best", "lower bound", "gap", "exposed", "fits"});
-    for (const Json& result : results_) {
-      const auto iteration = number(result, {"iteration_s"});
-      const auto bound = number(result, {"lower_bound_s"});
-      std::optional<double> slack;
-      if (iteration && bound && *bound > 0) slack = *iteration / *bound - 1;
-      std::optional<double> ratio;
-      if (reference_ != nullptr && speed(result) > 0) ratio = speed(result) / speed(*reference_);
-      const bool fits = feasible(result);
-      const std::string name = strategy_of(result);
-      table.add_row(
-          {&result == best_ ? paint_(Tone::good, name) : name,
-           count_cell(number(result, {"microbatches"})), count_cell(number(result, {"chunks"})),
-           seconds_cell(iteration), count_cell(number(result, {"tokens_per_s"})),
-           cell(ratio, [](double r) { return fmt::format("{:.2f}x", r); }), seconds_cell(bound),
-           percent_cell(slack), seconds_cell(number(result, {"exposed_communication_s"})),
-           fits ? "yes" : paint_(Tone::bad, "no")});
-    }
-    return table.text(paint_.on());
-  }
-
   std::string section(const Json& result) const {
     std::string out = wrapped(paint_(Tone::bold, strategy_of(result)) + ": " + shape(result), "  ");
     if (!feasible(result)) {
-      const std::string reason = text(result, {"reason"});
+      const std::string reason = text_at(result, {"reason"});
       out += wrapped(
           "  " + paint_(Tone::bad, "does not fit") + (reason.empty() ? "" : ": " + reason), "    ");
     }
-    const std::string binding = text(result, {"binding"});
+    const std::string binding = text_at(result, {"binding"});
     if (!binding.empty()) out += wrapped("  lower bound by " + binding, "    ");
     out += what_ifs(result) + engines(result);
     const std::string grades = evidence(result);
@@ -220,15 +73,39 @@ class ResultText {
     return out + pools(result);
   }
 
+ private:
+  std::string strategies() const {
+    Table table({"strategy", "R", "chunks", "iteration", "tokens/s",
+                 against_ep_ ? "vs ep" : "vs best", "lower bound", "gap", "exposed", "fits"});
+    for (const Json& result : results_) {
+      const auto iteration = number_at(result, {"iteration_s"});
+      const auto bound = number_at(result, {"lower_bound_s"});
+      std::optional<double> slack;
+      if (iteration && bound && *bound > 0) slack = *iteration / *bound - 1;
+      std::optional<double> ratio;
+      if (reference_ != nullptr && speed(result) > 0) ratio = speed(result) / speed(*reference_);
+      const bool fits = feasible(result);
+      const std::string name = strategy_of(result);
+      table.add_row({&result == best_ ? paint_(Tone::good, name) : name,
+                     count_cell(number_at(result, {"microbatches"})),
+                     count_cell(number_at(result, {"chunks"})), seconds_cell(iteration),
+                     count_cell(number_at(result, {"tokens_per_s"})), ratio_cell(ratio),
+                     seconds_cell(bound), percent_cell(slack),
+                     seconds_cell(number_at(result, {"exposed_communication_s"})),
+                     fits ? "yes" : paint_(Tone::bad, "no")});
+    }
+    return table.text(paint_.on());
+  }
+
   /// What runs slower than the schedule was planned for.
   static std::string what_ifs(const Json& result) {
     std::string names;
-    const Json& slow = at(result, {"what_if"});
+    const Json& slow = json_at(result, {"what_if"});
     if (!slow.is_array()) return "";
     for (const Json& name : slow) names += (names.empty() ? "" : ", ") + name.get<std::string>();
     std::string out = "  what if " + names;
-    const auto without = number(result, {"iteration_without_what_if_s"});
-    const auto with = number(result, {"iteration_s"});
+    const auto without = number_at(result, {"iteration_without_what_if_s"});
+    const auto with = number_at(result, {"iteration_s"});
     if (without && with && *without > 0) {
       out += fmt::format(": {} without, {:.2f}x as long with it", seconds_cell(without),
                          *with / *without);
@@ -238,56 +115,57 @@ class ResultText {
 
   /// Which engine it was when not the usual one, and how far two of them are apart.
   static std::string engines(const Json& result) {
-    const Json& both = at(result, {"engines"});
-    const std::string fidelity = text(result, {"fidelity"});
+    const Json& both = json_at(result, {"engines"});
+    const std::string fidelity = text_at(result, {"fidelity"});
     if (!both.is_object()) {
-      if (text(result, {"engine"}) == "simgrid")
+      if (text_at(result, {"engine"}) == "simgrid")
         return "  simulated by simgrid (" + fidelity + ")\n";
       if (fidelity != "profile") return "";
       constexpr double hundred = 100;
       return wrapped(
-          fmt::format("  approximate (fidelity profile): exchanges shared ports in {:.2g} % of "
-                      "their time; --fidelity pair is exact, and slower",
-                      hundred * number(result, {"overlapped_communication_fraction"}).value_or(0)),
+          fmt::format(
+              "  approximate (fidelity profile): exchanges shared ports in {:.2g} % of "
+              "their time; --fidelity pair is exact, and slower",
+              hundred * number_at(result, {"overlapped_communication_fraction"}).value_or(0)),
           "    ");
     }
     std::string out = fmt::format("  engines: {} by fast ({}), {} by simgrid ({}); ",
-                                  seconds_cell(number(both, {"fast", "iteration_s"})),
-                                  text(both, {"fast", "fidelity"}),
-                                  seconds_cell(number(both, {"simgrid", "iteration_s"})),
-                                  text(both, {"simgrid", "fidelity"}));
-    const Json& first = at(both, {"first_difference"});
+                                  seconds_cell(number_at(both, {"fast", "iteration_s"})),
+                                  text_at(both, {"fast", "fidelity"}),
+                                  seconds_cell(number_at(both, {"simgrid", "iteration_s"})),
+                                  text_at(both, {"simgrid", "fidelity"}));
+    const Json& first = json_at(both, {"first_difference"});
     if (!first.is_object()) return wrapped(out + "they agree op by op", "    ");
     const auto percent = [&](const char* key) {
       constexpr double hundred = 100;
-      return fmt::format("{:.2g} %", hundred * std::abs(number(both, {key}).value_or(0)));
+      return fmt::format("{:.2g} %", hundred * std::abs(number_at(both, {key}).value_or(0)));
     };
     out += fmt::format(
         "iterations differ by {}, ends of ops by up to {}; they part first at {} of rank {} ({}, "
         "{})",
         percent("iteration_difference_fraction"), percent("op_end_largest_difference_fraction"),
-        text(first, {"op"}), number(first, {"rank"}).value_or(0),
-        seconds_cell(number(first, {"fast_s"})), seconds_cell(number(first, {"simgrid_s"})));
-    const std::string port = text(first, {"port"});
+        text_at(first, {"op"}), number_at(first, {"rank"}).value_or(0),
+        seconds_cell(number_at(first, {"fast_s"})), seconds_cell(number_at(first, {"simgrid_s"})));
+    const std::string port = text_at(first, {"port"});
     if (!port.empty()) out += ", which crosses port " + port;
     std::string shared;
-    if (const Json& ops = at(first, {"port_shared_with"}); ops.is_array()) {
+    if (const Json& ops = json_at(first, {"port_shared_with"}); ops.is_array()) {
       for (const Json& op : ops) shared += (shared.empty() ? "" : ", ") + op.get<std::string>();
     }
     if (!shared.empty()) out += " together with " + shared;
-    out += fmt::format("; trust {}: {}", text(both, {"trust"}), text(both, {"trust_reason"}));
+    out += fmt::format("; trust {}: {}", text_at(both, {"trust"}), text_at(both, {"trust_reason"}));
     return wrapped(out, "    ");
   }
 
   static std::string shape(const Json& result) {
     std::string out;
     const auto add = [&out](const std::string& part) { out += (out.empty() ? "" : ", ") + part; };
-    if (const auto n = number(result, {"groups"})) add(counted(*n, "group"));
-    if (const auto n = number(result, {"microbatches"})) add(counted(*n, "microbatch", "es"));
-    if (const auto n = number(result, {"chunks"}); n && *n > 1) add(counted(*n, "chunk"));
-    const std::string assignment = text(result, {"expert_assignment"});
+    if (const auto n = number_at(result, {"groups"})) add(counted(*n, "group"));
+    if (const auto n = number_at(result, {"microbatches"})) add(counted(*n, "microbatch", "es"));
+    if (const auto n = number_at(result, {"chunks"}); n && *n > 1) add(counted(*n, "chunk"));
+    const std::string assignment = text_at(result, {"expert_assignment"});
     if (!assignment.empty()) add("expert assignment " + assignment);
-    if (const auto n = number(result, {"experts_offloaded", "total"}); n && *n > 0) {
+    if (const auto n = number_at(result, {"experts_offloaded", "total"}); n && *n > 0) {
       add(counted(*n, "expert") + " on attention GPUs");
     }
     return out;
@@ -296,7 +174,7 @@ class ResultText {
   /// "62.0 % measured, 38.0 % roofline", without grades that round to nothing.
   static std::string evidence(const Json& result) {
     std::string out;
-    const Json& grades = at(result, {"evidence"});
+    const Json& grades = json_at(result, {"evidence"});
     if (!grades.is_object()) return out;
     constexpr double least = 0.0005;
     for (const auto& [grade, share] : grades.items()) {
@@ -308,34 +186,23 @@ class ResultText {
   }
 
   std::string pools(const Json& result) const {
-    const Json& list = at(result, {"pools"});
+    const Json& list = json_at(result, {"pools"});
     if (!list.is_array() || list.empty()) return "";
     Table table({"  role", "GPU", "count", "busy", "effective", "exposed", "bubble", "peak memory",
                  "fits"});
     for (const Json& pool : list) {
-      const auto peak = number(pool, {"peak_memory_bytes"});
-      const auto capacity = number(pool, {"memory_capacity_bytes"});
+      const auto peak = number_at(pool, {"peak_memory_bytes"});
+      const auto capacity = number_at(pool, {"memory_capacity_bytes"});
       std::string fits = "-";
       if (peak && capacity) fits = *peak <= *capacity ? "yes" : paint_(Tone::bad, "no");
       table.add_row(
-          {"  " + text(pool, {"role"}), shortened(text(pool, {"gpu"}), widest_name),
-           count_cell(number(pool, {"count"})), percent_cell(number(pool, {"busy_fraction"})),
-           percent_cell(number(pool, {"effective_fraction"})),
-           percent_cell(number(pool, {"exposed_communication_fraction"})),
-           percent_cell(number(pool, {"bubble_fraction"})), memory_cell(peak, capacity), fits});
+          {"  " + text_at(pool, {"role"}), shortened(text_at(pool, {"gpu"}), widest_name),
+           count_cell(number_at(pool, {"count"})), percent_cell(number_at(pool, {"busy_fraction"})),
+           percent_cell(number_at(pool, {"effective_fraction"})),
+           percent_cell(number_at(pool, {"exposed_communication_fraction"})),
+           percent_cell(number_at(pool, {"bubble_fraction"})), memory_cell(peak, capacity), fits});
     }
     return table.text(false);
-  }
-
-  std::string notes() const {
-    std::string out;
-    const Json& list = at(document_, {"notes"});
-    if (!list.is_array()) return out;
-    for (const Json& note : list) {
-      if (note.is_string())
-        out += wrapped(paint_(Tone::dim, "note: " + note.get<std::string>()), "      ");
-    }
-    return out;
   }
 
   /// "zebra is 1.31x as fast as ep; attention GPUs bind."
@@ -345,7 +212,7 @@ class ResultText {
     const Json* other = against_ep_ && reference_ != best_ ? reference_ : runner_up();
     std::string out = strategy_of(*best_);
     if (other == nullptr) {
-      out += fmt::format(" takes {}", seconds_cell(number(*best_, {"iteration_s"})));
+      out += fmt::format(" takes {}", seconds_cell(number_at(*best_, {"iteration_s"})));
     } else {
       constexpr double noticeably = 0.005;
       const double ratio = speed(*best_) / speed(*other);
@@ -373,19 +240,19 @@ class ResultText {
   /// What the busiest pool waits for, when the result is far from its lower bound.
   static std::string what_delays(const Json& result) {
     constexpr double far = 0.9;
-    const auto bound = number(result, {"lower_bound_s"});
-    const auto iteration = number(result, {"iteration_s"});
+    const auto bound = number_at(result, {"lower_bound_s"});
+    const auto iteration = number_at(result, {"iteration_s"});
     if (!bound || !iteration || *bound >= far * *iteration) return "";
     const Json* busiest = nullptr;
-    for (const Json& pool : at(result, {"pools"})) {
+    for (const Json& pool : json_at(result, {"pools"})) {
       if (busiest == nullptr ||
-          number(pool, {"busy_fraction"}) > number(*busiest, {"busy_fraction"}))
+          number_at(pool, {"busy_fraction"}) > number_at(*busiest, {"busy_fraction"}))
         busiest = &pool;
     }
     if (busiest == nullptr) return "";
-    const double exposed = number(*busiest, {"exposed_communication_fraction"}).value_or(0);
-    const double bubble = number(*busiest, {"bubble_fraction"}).value_or(0);
-    return fmt::format("its {} GPUs wait for {} {} of the time", text(*busiest, {"gpu"}),
+    const double exposed = number_at(*busiest, {"exposed_communication_fraction"}).value_or(0);
+    const double bubble = number_at(*busiest, {"bubble_fraction"}).value_or(0);
+    return fmt::format("its {} GPUs wait for {} {} of the time", text_at(*busiest, {"gpu"}),
                        exposed >= bubble ? "communication" : "other GPUs",
                        format_percent(std::max(exposed, bubble)));
   }
@@ -394,7 +261,7 @@ class ResultText {
   /// path.
   static std::string what_binds(const Json& result) {
     if (std::string delay = what_delays(result); !delay.empty()) return delay;
-    const std::string binding = text(result, {"binding"});
+    const std::string binding = text_at(result, {"binding"});
     const std::size_t open = binding.rfind('(');
     const std::size_t comma = binding.find(", ", open == std::string::npos ? binding.size() : open);
     if (binding.empty()) return "";
@@ -416,6 +283,11 @@ class ResultText {
 };
 
 }  // namespace
+
+std::string result_section(const Json& result, bool color) {
+  const Json document = {{"results", Json::array({result})}};
+  return ResultText(document, color).section(result);
+}
 
 std::string result_table(const Json& document, bool color) {
   return ResultText(document, color).run();

@@ -237,19 +237,29 @@ double bytes_per_parameter(Optimizer optimizer) {
   return 2 * half_bytes + optimizer_bytes(optimizer);
 }
 
+std::vector<MemoryUse> parameter_memory(const Schedule& schedule, const Scenario& scenario,
+                                        const PredictedLoad& load) {
+  std::vector<MemoryUse> out(schedule.ranks.size());
+  for (std::uint32_t r = 0; r < out.size(); ++r) {
+    const double parameters = load.shared_parameters({r}) + load.expert_parameters({r});
+    out[r].weights = out[r].gradients = {parameters * half_bytes};
+    out[r].optimizer = {load.optimizer_parameters({r}) *
+                        optimizer_bytes(scenario.training.optimizer)};
+    out[r].runtime = runtime_bytes;
+  }
+  return out;
+}
+
 std::vector<MemoryUse> peak_memory(const Schedule& schedule, const Scenario& scenario,
                                    const PredictedLoad& load) {
-  std::vector<MemoryUse> out;
+  std::vector<MemoryUse> out = parameter_memory(schedule, scenario, load);
   std::map<std::pair<std::uint16_t, RankId>, MemoryUse> walked;  // by program and rank alike
   for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
     const auto [alike, is_new] =
         walked.try_emplace({schedule.ranks[r].program, load.like(RankId{r})});
     if (is_new) Walk(schedule, scenario, load, {r}).run(alike->second);
-    const double parameters = load.shared_parameters({r}) + load.expert_parameters({r});
-    MemoryUse& use = out.emplace_back(alike->second);
-    use.weights = use.gradients = {parameters * half_bytes};
-    use.optimizer = {load.optimizer_parameters({r}) * optimizer_bytes(scenario.training.optimizer)};
-    use.runtime = runtime_bytes;
+    out[r].activations = alike->second.activations;
+    out[r].receive_buffers = alike->second.receive_buffers;
   }
   return out;
 }

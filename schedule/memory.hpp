@@ -28,6 +28,10 @@ struct MemoryUse {
 std::vector<MemoryUse> peak_memory(const Schedule& schedule, const Scenario& scenario,
                                    const PredictedLoad& load);
 
+/// What of that is there whatever runs: weights, gradients, optimizer states, runtime.
+std::vector<MemoryUse> parameter_memory(const Schedule& schedule, const Scenario& scenario,
+                                        const PredictedLoad& load);
+
 /// Bytes of weight, gradient and optimizer states per parameter (16 with AdamW: Mixed-precision
 /// training, 2 + 2 + 12).
 double bytes_per_parameter(Optimizer optimizer);

@@ -12,6 +12,7 @@
 #include "planner/listing.hpp"
 #include "planner/planner.hpp"
 #include "planner/zebra.hpp"
+#include "schedule/critical_path.hpp"
 #include "schedule/verify.hpp"
 #include "sim/bound.hpp"
 #include "sim/simulate.hpp"
@@ -59,6 +60,18 @@ RC_GTEST_PROP(FastEngine, GivesEqualInputsBitEqualTimelines, ()) {
   const Case c = random_case();
   const RandomLoad load = random_load(c);
   RC_ASSERT(simulate(c.schedule, load) == simulate(c.schedule, load));
+}
+
+RC_GTEST_PROP(CriticalPath, LeadsFromTheStartToTheEndWithoutGaps, ()) {
+  const Case c = random_case();
+  const Timeline timeline = simulate(c.schedule, random_load(c));
+  Seconds reached;
+  for (const CriticalStep& step : critical_path(c.schedule, timeline)) {
+    RC_ASSERT(step.begin == reached);
+    RC_ASSERT(step.end > step.begin);
+    reached = step.end;
+  }
+  RC_ASSERT(reached == timeline.makespan());
 }
 
 /// (rank, op) -> times, whatever the listing; `ready` may move.

@@ -1,8 +1,10 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "core/error.hpp"
 #include "planner/listing.hpp"
 #include "planner/zebra.hpp"
+#include "schedule/critical_path.hpp"
 #include "schedule/verify.hpp"
 #include "sim/simulate.hpp"
 #include "tests/support/scenarios.hpp"
@@ -108,6 +110,21 @@ TEST_F(TwoPlusOne, SplitsEachRanksTimeIntoBusyExposedAndBubble) {
   EXPECT_DOUBLE_EQ(use[1].effective, 31.0 / 55);
   EXPECT_DOUBLE_EQ(use[1].exposed, 0);
   EXPECT_DOUBLE_EQ(use[1].bubble, 16.0 / 55);
+}
+
+TEST_F(TwoPlusOne, HasTheCriticalPathThatHandComputationSays) {
+  const Timeline timeline = simulate(schedule_, load_, {.launch_rule = false});
+  std::string names;
+  for (const CriticalStep& step : critical_path(schedule_, timeline)) {
+    names += fmt::format("{}:{} ", step.rank.value,
+                         name_of(schedule_.program_of(step.rank)[step.op]));
+  }
+  EXPECT_EQ(names,
+            "0:attention 0.0 2:expert 0.0 2:expert 0.1 0:attention 1.1 0:expert 1.0 0:expert 1.1 "
+            "0:head 1.0 0:head' 1.0 0:head 1.1 0:head' 1.1 0:expert* 1.0 0:expert' 1.0 "
+            "0:expert* 1.1 0:expert' 1.1 0:attention* 1.0 0:attention' 1.0 2:expert* 0.0 "
+            "2:expert' 0.0 2:expert* 0.1 2:expert' 0.1 0:attention* 0.1 0:attention' 0.1 "
+            "0:step' 0.0 ");
 }
 
 TEST(FastEngine, RunsTheCounterexampleOfTheTheoremIn195) {

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/commands.hpp"
+#include "cli/result.hpp"
+
+namespace zebroid {
+
+/// Writes the files that were asked for. `first`: under their own names; else `name` goes in front
+/// of the extension.
+void write_files(const OutputFiles& files, const Job& job, const std::string& name, bool first);
+/// Of several jobs the others' names tell their GPUs too.
+void write_files(const OutputFiles& files, const std::vector<PredictedJob>& jobs,
+                 const std::string& strategy, bool first);
+
+}  // namespace zebroid

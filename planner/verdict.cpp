@@ -1,0 +1,211 @@
+#include "planner/verdict.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "core/error.hpp"
+#include "planner/pools.hpp"
+
+namespace zebroid {
+namespace {
+
+/// The best way of each kind of alternative, as positions among the ranked ones.
+std::vector<std::size_t> rivals_of_best(const std::vector<Way>& ranked) {
+  const auto sort_of = [](const Way& way) {
+    const bool by_strategy = way.use == Use::everything;
+    return std::tuple(way.use,
+                      way.use == Use::some_kinds ? way.kinds : std::vector<std::uint32_t>{},
+                      by_strategy ? way.request.strategy : Strategy::expert_parallel);
+  };
+  std::set<decltype(sort_of(ranked.front()))> seen = {sort_of(ranked.front())};
+  std::vector<std::size_t> out;
+  for (std::size_t i = 1; i < ranked.size(); ++i) {
+    if (ranked[i].fits() && seen.insert(sort_of(ranked[i])).second) out.push_back(i);
+  }
+  return out;
+}
+
+/// Tokens per second of one way under everything that may be otherwise.
+struct Reruns {
+  std::vector<double> by_assumption;
+  std::vector<double> by_draw;
+};
+
+Reruns rerun(const Way& way, const std::vector<Assumption>& assumptions,
+             const std::vector<RoutingRequest>& draws, const Scorer& score) {
+  Reruns out;
+  for (const Assumption& assumption : assumptions) {
+    out.by_assumption.push_back(tokens_per_s(way, assumption, score));
+  }
+  for (const RoutingRequest& routing : draws) {
+    out.by_draw.push_back(tokens_per_s(way, routing, score));
+  }
+  return out;
+}
+
+std::uint64_t nearest_multiple(double number, std::uint64_t unit) {
+  const double times = std::max(1.0, std::round(number / static_cast<double>(unit)));
+  return static_cast<std::uint64_t>(times) * unit;
+}
+
+void add_gpu(Cluster& cluster, std::uint32_t kind) {
+  for (NodeGroup& row : cluster.rows) {
+    if (row.gpu != cluster.kinds[kind].name || row.count == 0) continue;
+    ++row.count;
+    return;
+  }
+}
+
+/// One setting that needs less memory, and how it is asked for.
+struct Saving {
+  std::string flag;
+  void (*apply)(Scenario&);
+};
+
+std::vector<Saving> savings_of(const Scenario& scenario) {
+  std::vector<Saving> out;
+  if (scenario.training.recompute != Recompute::layer) {
+    out.push_back(
+        {"--recompute layer", [](Scenario& s) { s.training.recompute = Recompute::layer; }});
+  }
+  if (!scenario.training.optimizer_sharding) {
+    out.push_back({"--set training.optimizer_sharding=true",
+                   [](Scenario& s) { s.training.optimizer_sharding = true; }});
+  }
+  if (scenario.training.optimizer == Optimizer::adamw) {
+    out.push_back({"--optimizer adamw-8bit",
+                   [](Scenario& s) { s.training.optimizer = Optimizer::adamw_8bit; }});
+  }
+  return out;
+}
+
+bool fits(const Scenario& scenario, PlanRequest request, const Scorer& score) {
+  request.fitting_only = true;
+  try {
+    return plan(scenario, request, score).lacks_memory.empty();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::input && error.kind() != ErrorKind::infeasible) throw;
+    return false;
+  }
+}
+
+}  // namespace
+
+Spread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const auto at = [&](double share) {
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, values.size() - 1);
+    return values[below] + (values[above] - values[below]) * (place - std::floor(place));
+  };
+  constexpr double low = 0.05;
+  constexpr double middle = 0.5;
+  constexpr double high = 0.95;
+  return {at(low), at(middle), at(high)};
+}
+
+Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, const Skew& skew,
+                   const Scorer& score, const std::function<void()>& step) {
+  const std::vector<Assumption> assumptions = assumptions_of(scenario);
+  std::vector<RoutingRequest> draws;
+  for (std::size_t d = 0; d < skew.draws; ++d) draws.push_back({skew.spec, d + 1, {}});
+  Verdict out;
+  const Reruns best = rerun(ranked.front(), assumptions, draws, score);
+  out.best_under_skew = spread_of(best.by_draw);
+  if (step) step();
+  for (const std::size_t way : rivals_of_best(ranked)) {
+    const Reruns other = rerun(ranked[way], assumptions, draws, score);
+    Comparison& rival = out.rivals.emplace_back();
+    rival.way = way;
+    rival.speedup = ranked.front().tokens_per_s() / ranked[way].tokens_per_s();
+    rival.least = rival.most = rival.speedup;
+    for (std::size_t a = 0; a < assumptions.size(); ++a) {
+      const double speedup = best.by_assumption[a] / other.by_assumption[a];
+      rival.least = std::min(rival.least, speedup);
+      rival.most = std::max(rival.most, speedup);
+      if (speedup <= 1) rival.turned_by.push_back(assumptions[a]);
+    }
+    std::vector<double> under_skew;
+    for (std::size_t d = 0; d < draws.size(); ++d) {
+      under_skew.push_back(best.by_draw[d] / other.by_draw[d]);
+    }
+    rival.under_skew = spread_of(std::move(under_skew));
+    if (step) step();
+  }
+  out.reruns = (1 + out.rivals.size()) * (assumptions.size() + draws.size());
+  return out;
+}
+
+std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
+                                 const WaysRequest& request, const Scorer& score) {
+  WaysRequest same = request;
+  same.alternatives = best.use != Use::everything;
+  std::erase_if(same.strategies, [&](const PlanRequest& other) {
+    return best.use == Use::everything && other.strategy != best.request.strategy;
+  });
+  const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
+  const double per_gpu = static_cast<double>(scenario.training.global_batch_sequences) /
+                         static_cast<double>(gpus.size());
+  std::vector<Gain> out;
+  for (std::uint32_t kind = 0; kind < scenario.cluster.kinds.size(); ++kind) {
+    const bool present =
+        std::any_of(gpus.begin(), gpus.end(), [&](const Gpu& gpu) { return gpu.kind == kind; });
+    if (!present) continue;
+    Scenario larger = scenario;
+    add_gpu(larger.cluster, kind);
+    std::uint64_t owners = gpus.size() + 1;
+    if (!best.request.attention_kinds.empty()) {
+      owners = gpus_of_kinds(larger.cluster, best.request.attention_kinds).size();
+    }
+    Gain& gain = out.emplace_back();
+    gain.kind = kind;
+    gain.global_batch_sequences = larger.training.global_batch_sequences =
+        nearest_multiple(per_gpu * static_cast<double>(gpus.size() + 1), owners);
+    std::vector<Way> ways;
+    find_ways(larger, same, score, {}, ways);
+    std::erase_if(ways, [&](const Way& way) { return way.use != best.use || !way.fits(); });
+    rank_ways(ways);
+    if (!ways.empty()) gain.tokens_per_s = ways.front().tokens_per_s();
+  }
+  return out;
+}
+
+std::string smallest_change(const Scenario& scenario, const PlanRequest& request,
+                            const Scorer& score) {
+  const std::vector<Saving> savings = savings_of(scenario);
+  const auto fits_with = [&](const std::vector<Saving>& chosen, std::uint64_t batch) {
+    Scenario changed = scenario;
+    for (const Saving& saving : chosen) saving.apply(changed);
+    changed.training.global_batch_sequences = batch;
+    return fits(changed, request, score);
+  };
+  const std::uint64_t batch = scenario.training.global_batch_sequences;
+  for (const Saving& saving : savings) {
+    if (fits_with({saving}, batch)) return saving.flag;
+  }
+  for (std::uint64_t less = batch / 2; less >= gpus_of(scenario.cluster).size(); less /= 2) {
+    if (fits_with({}, less)) return fmt::format("--global-batch {}", less);
+  }
+  for (std::size_t a = 0; a < savings.size(); ++a) {
+    for (std::size_t b = a + 1; b < savings.size(); ++b) {
+      if (fits_with({savings[a], savings[b]}, batch)) {
+        return fmt::format("{} {}", savings[a].flag, savings[b].flag);
+      }
+    }
+  }
+  const std::uint64_t least = gpus_of(scenario.cluster).size();
+  if (fits_with(savings, least)) {
+    std::string out;
+    for (const Saving& saving : savings) out += saving.flag + " ";
+    return out + fmt::format("--global-batch {}", least);
+  }
+  return "";
+}
+
+}  // namespace zebroid

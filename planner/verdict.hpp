@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "planner/robustness.hpp"
+#include "planner/ways.hpp"
+
+namespace zebroid {
+
+/// Of what a number is over draws.
+struct Spread {
+  double p5 = 0;
+  double p50 = 0;
+  double p95 = 0;
+};
+/// By linear interpolation between the sorted values, of which there is at least one.
+Spread spread_of(std::vector<double> values);
+
+/// The best way against another one.
+struct Comparison {
+  std::size_t way = 0;  ///< which of the ranked ways
+  double speedup = 1;   ///< of the best over it
+  double least = 1;     ///< over all assumptions, each moved by its error
+  double most = 1;
+  std::vector<Assumption> turned_by;  ///< those under which it is no slower than the best
+  Spread under_skew;                  ///< the speedup over draws of routing
+
+  bool is_tie() const { return !turned_by.empty(); }
+};
+
+/// What the ranking of ways is worth.
+struct Verdict {
+  Spread best_under_skew;  ///< tokens per second of the best way over draws of routing
+  /// With the best of each strategy on all GPUs, each choice of kinds, and one job for each kind;
+  /// those that fit.
+  std::vector<Comparison> rivals;
+  std::size_t reruns = 0;  ///< simulations that it took
+};
+
+/// How uneven the draws of routing are, and how many.
+struct Skew {
+  std::string spec = "lognormal:0.4";
+  std::size_t draws = 8;
+};
+
+/// Runs the best of the ranked ways, which fits, and its rivals again under each assumption and
+/// draw. Where the routing of the scenario was given as a file or drawn, the draws are as uneven as
+/// it. step: called after each way.
+Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, const Skew& skew,
+                   const Scorer& score, const std::function<void()>& step);
+
+/// What one more GPU of a kind brings.
+struct Gain {
+  std::uint32_t kind = 0;
+  std::uint64_t global_batch_sequences = 0;
+  double tokens_per_s = 0;  ///< 0 when nothing fits then
+};
+
+/// For each kind that has GPUs. The best way's strategy is planned again with one GPU more, and
+/// with as many sequences for each GPU as before, to the nearest multiple of those that own
+/// sequences.
+std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
+                                 const WaysRequest& request, const Scorer& score);
+
+/// The smallest change of the training under which a request fits: one or two of recomputing whole
+/// layers, sharding optimizer states, 8-bit optimizer states, a smaller batch; in words, with its
+/// flags. "" when none of these helps.
+std::string smallest_change(const Scenario& scenario, const PlanRequest& request,
+                            const Scorer& score);
+
+}  // namespace zebroid
