@@ -59,7 +59,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
   command.add_option("--chunks", request.chunks,
                      "cuts of every all-to-all of ep: a number or auto");
   command.add_option("--groups", request.groups, "copies of the model: a number or auto");
-  command.add_option("--strategy", request.strategies, "zebra or ep; repeatable [both]")
+  command.add_option("--strategy", request.strategies, "zebra, ep or pp; repeatable [zebra and ep]")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--expert-assignment", request.expert_assignment,

@@ -62,7 +62,7 @@ std::string lack(const Plan& plan, const Scenario& scenario) {
 }  // namespace
 
 const std::vector<std::string>& strategy_names() {
-  static const std::vector<std::string> names = {"ep", "zebra"};
+  static const std::vector<std::string> names = {"ep", "zebra", "pp"};
   return names;
 }
 
@@ -90,6 +90,9 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
       break;
     case Strategy::expert_parallel:
       search_expert_parallel(scenario, request, trials);
+      break;
+    case Strategy::pipeline:
+      search_pipeline(scenario, request, trials);
       break;
   }
   Plan out = trials.finish();

@@ -15,8 +15,8 @@
 
 namespace zebroid {
 
-enum class Strategy : std::uint8_t { expert_parallel, zebra };
-const std::vector<std::string>& strategy_names();  ///< in the order of the enum: "ep", "zebra"
+enum class Strategy : std::uint8_t { expert_parallel, zebra, pipeline };
+const std::vector<std::string>& strategy_names();  ///< in the order of the enum: "ep", "zebra", "pp"
 inline const std::string& name_of(Strategy strategy) {
   return strategy_names()[static_cast<std::size_t>(strategy)];
 }

@@ -58,6 +58,9 @@ class Trials {
   /// will, and the fastest is best.
   void look_at_parameters();
 
+  /// Candidates from now on are known not to fit: without one that does, the fastest is best.
+  void expect_no_fit() { some_may_fit_ = false; }
+
   /// The best one as a plan. Throws Error(input) when there is none.
   Plan finish();
 

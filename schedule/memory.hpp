@@ -28,6 +28,9 @@ struct MemoryUse {
 std::vector<MemoryUse> peak_memory(const Schedule& schedule, const Scenario& scenario,
                                    const PredictedLoad& load);
 
+/// What the CUDA context and NCCL buffers take on every GPU.
+Bytes runtime_memory();
+
 /// Bytes of weight, gradient and optimizer states per parameter (16 with AdamW: Mixed-precision
 /// training, 2 + 2 + 12).
 double bytes_per_parameter(Optimizer optimizer);

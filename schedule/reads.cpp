@@ -124,10 +124,11 @@ class Finder {
       return one_chunk(Work::dispatch, Pass::backward, op) ||
              output_gradient(op.layer, op.microbatch);
     }
-    if (op.pass == Pass::recompute && one_chunk(Work::dispatch, Pass::recompute, op)) return true;
-    return one_chunk(Work::dispatch, Pass::forward, op) ||
-           all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) ||
-           op.pass == Pass::recompute;
+    const bool again = op.pass == Pass::recompute;
+    if (again && one_chunk(Work::dispatch, Pass::recompute, op)) return true;
+    if (one_chunk(Work::dispatch, Pass::forward, op)) return true;
+    if (again && all_chunks(Work::attention, Pass::recompute, op.layer, op.microbatch)) return true;
+    return all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) || again;
   }
 
   /// An exchange may find nothing: then this member only receives. verify knows who must send.

@@ -145,7 +145,8 @@ class Run {
     const Test dispatched = chunk(Work::dispatch, Pass::forward, op);
     if (op.pass == Pass::forward) return first_of(r, {dispatched, attention}).value_or(false);
     if (op.pass == Pass::recompute) {
-      return first_of(r, {chunk(Work::dispatch, Pass::recompute, op), dispatched, attention})
+      const Test again = any_chunk(Work::attention, Pass::recompute, op.layer, op.microbatch);
+      return first_of(r, {chunk(Work::dispatch, Pass::recompute, op), dispatched, again, attention})
           .value_or(true);
     }
     std::vector<Test> sources = {chunk(Work::dispatch, Pass::backward, op)};
