@@ -136,6 +136,8 @@ class StepBound {
                            [&](const Pipeline& other) { return alike(first, other); });
     if (uniform_) {
       for (std::size_t s = 0; s < first.stages.size(); ++s) slowest_.push_back(slowest(s));
+    } else {
+      count_holders();
     }
   }
 
@@ -166,6 +168,21 @@ class StepBound {
                       [&](const PipelineStage& x, const PipelineStage& y) {
                         return x.end == y.end && costs_.kind_of(x.gpu) == costs_.kind_of(y.gpu);
                       });
+  }
+
+  void count_holders() {
+    holders_.resize(scenario_.model.layers.size());
+    for (const Pipeline& pipeline : shape_.pipelines) {
+      for (const PipelineStage& stage : pipeline.stages) {
+        for (std::uint16_t l = stage.begin; l < stage.end; ++l) {
+          ++holders_[l][costs_.kind_of(stage.gpu)];
+        }
+      }
+    }
+  }
+  /// Ranks of one GPU kind that hold a layer, who share its optimizer states.
+  double sharing(std::uint16_t layer, std::uint32_t kind) const {
+    return static_cast<double>(uniform_ ? n_ : holders_[layer].at(kind));
   }
 
   /// Seconds a byte takes between neighbours in the ring of a stage, where it takes longest.
@@ -216,10 +233,11 @@ class StepBound {
     const auto& layers = costs_.layers(costs_.kind_of(stage.gpu),
                                        sequences_in(pipeline.sequences, j, shape_.microbatches));
     const double n = static_cast<double>(n_);
-    const double turns = (pipeline_shards(scenario_.training) ? 1 : 2) * (n - 1) / n;
+    const bool shards = pipeline_shards(scenario_.training);
     double end = 0;
     for (std::uint16_t l = stage.end; l-- > stage.begin;) {
-      const double per_byte = turns * seconds_per_byte(v, s, l);
+      const bool scatters = shards && sharing(l, costs_.kind_of(stage.gpu)) == n;
+      const double per_byte = (scatters ? 1 : 2) * (n - 1) / n * seconds_per_byte(v, s, l);
       end = std::max(end, backward_end - (layers.backward[l] - layers.backward[stage.begin]));
       if (uniform_) end += costs_.latency() + shared_bytes(l) * per_byte;
       if (expert_bytes(l) > 0) end += costs_.latency() + expert_bytes(l) * per_byte;
@@ -229,18 +247,19 @@ class StepBound {
 
   double after_norm(std::size_t v, std::size_t s) const {
     const PipelineStage& stage = shape_.pipelines[v].stages[s];
-    const double n = static_cast<double>(n_);
-    const bool shards = pipeline_shards(scenario_.training) && n_ > 1;
-    double bytes = 0;
+    const std::uint32_t kind = costs_.kind_of(stage.gpu);
+    const bool shards = pipeline_shards(scenario_.training);
+    double kept = 0;
+    double gathers = 0;
     for (std::uint16_t l = stage.begin; l < stage.end; ++l) {
-      bytes += shared_bytes(l) + expert_bytes(l);
+      const double bytes = shared_bytes(l) + expert_bytes(l);
+      const double sharers = shards ? sharing(l, kind) : 1;
+      kept += bytes / sharers;
+      if (sharers == 1) continue;
+      gathers += costs_.latency();
+      if (uniform_) gathers += (bytes - bytes / sharers) * slowest_[s];
     }
-    const double parameters = bytes / half_bytes;
-    double out = costs_.step(costs_.kind_of(stage.gpu), shards ? parameters / n : parameters);
-    if (shards && uniform_) {
-      out += (stage.end - stage.begin) * costs_.latency() + bytes * (n - 1) / n * slowest_[s];
-    }
-    return out;
+    return costs_.step(kind, kept / half_bytes) + gathers;
   }
 
   const Scenario& scenario_;
@@ -248,7 +267,8 @@ class StepBound {
   const PipelineShape& shape_;
   std::size_t n_;
   bool uniform_ = false;
-  std::vector<double> slowest_;  // [stages] when uniform
+  std::vector<double> slowest_;                                  // [stages] when uniform
+  std::vector<std::map<std::uint32_t, std::uint32_t>> holders_;  // [layers][kind] when not
 };
 
 }  // namespace

@@ -86,7 +86,7 @@ class PipelineSearch {
     for (const Layout& layout : layouts_) add_branches(layout);
     if (branches_.empty() && !some_refused_) throw Error(ErrorKind::input, why_no_batch());
     best_first(may_fit_);
-    if (trials_.has_fitting()) return;
+    if (trials_.has_fitting() || gave_up_) return;
     trials_.expect_no_fit();
     best_first(hopeless_);
   }
@@ -96,7 +96,7 @@ class PipelineSearch {
 
   void sum_up_parameters() {
     const MoeModel& model = scenario_.model;
-    parameters_ = {0};
+    parameters_ = moe_layers_ = {0};
     for (std::uint32_t l = 0; l < layers_; ++l) {
       const LayerParameters here = layer_parameters(model, l);
       double sum = here.without_experts();
@@ -104,10 +104,12 @@ class PipelineSearch {
       if (l == 0) sum += embedding_parameters(model);
       if (l + 1 == layers_) sum += head_parameters(model);
       parameters_.push_back(parameters_.back() + sum);
+      moe_layers_.push_back(moe_layers_.back() + (model.layers[l].has_experts ? 1 : 0));
     }
   }
 
-  /// Numbers of pipelines: all small ones; on large clusters those that deal the GPUs of a kind out
+  /// Numbers of pipelines, of two stages and more: beyond that it is data parallelism, which one
+  /// has to ask for. All small ones; on large clusters those that deal the GPUs of a kind out
   /// evenly, and powers of two.
   std::vector<std::uint32_t> counts() const {
     const auto gpus = static_cast<std::uint32_t>(costs_.gpus().size());
@@ -125,10 +127,11 @@ class PipelineSearch {
         std::accumulate(of_kind.begin(), of_kind.end(), 0U,
                         [](std::uint32_t a, std::uint32_t b) { return std::gcd(a, b); });
     std::vector<std::uint32_t> out;
-    for (std::uint32_t count = 1; count <= gpus; ++count) {
+    const std::uint32_t most = (gpus + 1) / 2;
+    for (std::uint32_t count = 1; count <= most; ++count) {
       const bool is_count = std::find(of_kind.begin(), of_kind.end(), count) != of_kind.end();
       const bool is_power = (count & (count - 1)) == 0;
-      if (count <= few || common % count == 0 || is_count || is_power || count == gpus) {
+      if (count <= few || common % count == 0 || is_count || is_power || count == most) {
         out.push_back(count);
       }
     }
@@ -203,15 +206,28 @@ class PipelineSearch {
         count_of(microbatches, "microbatch", "es"), pipelines * microbatches);
   }
 
+  /// Long pipelines take more microbatches than other strategies to fill, and to have little of
+  /// each under way.
+  std::vector<std::uint32_t> microbatches_of(const Layout& layout, std::uint64_t share) const {
+    if (request_.microbatches) return {*request_.microbatches};
+    constexpr std::uint64_t per_stage = 8;
+    std::uint64_t most = 0;
+    for (const GpuList& gpus : layout.pipelines) {
+      most = std::max<std::uint64_t>(most, per_stage * gpus.size());
+    }
+    std::vector<std::uint32_t> out = microbatch_candidates(
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(share, UINT32_MAX)));
+    for (std::uint32_t r = out.back() + out.back() / 2; r <= std::min(share, most); r += r / 2) {
+      out.push_back(r);
+    }
+    return out;
+  }
+
   void add_branches(const Layout& layout) {
     const std::uint64_t batch = scenario_.training.global_batch_sequences;
     const auto share = batch / layout.pipelines.size();
     if (share == 0) return;
-    const std::vector<std::uint32_t> candidates =
-        request_.microbatches ? std::vector{*request_.microbatches}
-                              : microbatch_candidates(static_cast<std::uint32_t>(
-                                    std::min<std::uint64_t>(share, UINT32_MAX)));
-    for (const std::uint32_t microbatches : candidates) {
+    for (const std::uint32_t microbatches : microbatches_of(layout, share)) {
       if (microbatches > share) continue;
       if (!trials_.admits(microbatches, 1)) {
         some_refused_ = true;
@@ -222,8 +238,8 @@ class PipelineSearch {
       branch.sequences = shares_of(branch, static_cast<std::uint32_t>(share));
       const Node node{
           least_of(branch), branch.order, static_cast<std::uint32_t>(branches_.size()), {}};
+      push(some_split_may_fit(branch) ? may_fit_ : hopeless_, node);
       branches_.push_back(std::move(branch));
-      push(may_fit_, node);
     }
   }
 
@@ -278,38 +294,63 @@ class PipelineSearch {
 
   // ---- layers ----
 
-  /// Parameters, and the inputs of layers that wait for backward when most microbatches are under
-  /// way: no schedule needs less.
+  /// Parameters, what waits for backward when most microbatches are under way, and what the experts
+  /// of a layer take when the first of these goes backward: no schedule needs less.
   bool may_fit(const Branch& branch, const GpuList& gpus, std::uint32_t sequences, std::size_t s,
                std::uint32_t begin, std::uint32_t end) const {
     const Training& training = scenario_.training;
+    const MoeModel& model = scenario_.model;
     const auto under_way = std::min<std::uint64_t>(branch.microbatches, gpus.size() - s);
-    const std::uint64_t waiting = under_way * sequences / branch.microbatches;
-    const double inputs = static_cast<double>(waiting) * training.sequence_length *
-                          scenario_.model.hidden * half_bytes * (end - begin);
-    const double shards =
-        pipeline_shards(training) ? static_cast<double>(branch.layout->pipelines.size()) : 1;
-    const double fixed = 2 * half_bytes;
-    const double per_parameter = fixed + (bytes_per_parameter(training.optimizer) - fixed) / shards;
-    const Bytes needed =
-        runtime_memory() + Bytes{(parameters_[end] - parameters_[begin]) * per_parameter + inputs};
-    return needed <= scenario_.cluster.kinds[costs_.kind_of(gpus[s])].memory;
+    const double length = training.sequence_length;
+    const double waiting =
+        length * static_cast<double>(under_way * sequences / branch.microbatches);
+    const double first = length * (sequences / branch.microbatches);
+    const double with_experts = moe_layers_[end] - moe_layers_[begin];
+    const double rows = model.top_k * half_bytes * model.hidden;
+    const double internals = model.top_k * half_bytes * 3 * model.expert_ffn;
+    double values = waiting * half_bytes * model.hidden * (end - begin);
+    if (!pipeline_recomputes(training.recompute)) {
+      values += waiting * with_experts * (rows + internals);
+    } else if (with_experts > 0) {
+      values += first * (2 * rows + internals);  // input, output, what is in between
+    }
+    if (with_experts > 0) values += first * (2 * rows + internals);  // and gradients of these
+    return fixed_memory(branch, begin, end) + Bytes{values} <=
+           scenario_.cluster.kinds[costs_.kind_of(gpus[s])].memory;
   }
 
-  /// Compute of a stage for the whole batch.
-  double stage_seconds(const Branch& branch, const GpuList& gpus, std::uint32_t sequences,
-                       std::size_t s, std::uint32_t begin, std::uint32_t end) {
+  Bytes fixed_memory(const Branch& branch, std::uint32_t begin, std::uint32_t end) const {
+    const Training& training = scenario_.training;
+    const double shards =
+        pipeline_shards(training) ? static_cast<double>(branch.layout->pipelines.size()) : 1;
+    const double unsharded = 2 * half_bytes;
+    const double per_parameter =
+        unsharded + (bytes_per_parameter(training.optimizer) - unsharded) / shards;
+    return runtime_memory() + Bytes{(parameters_[end] - parameters_[begin]) * per_parameter};
+  }
+
+  /// Compute of the whole batch on one GPU kind, summed up over the layers before each.
+  struct Work {
+    std::vector<double> layers;  ///< [layers + 1]
+    double head = 0;
+
+    double of(std::uint32_t begin, std::uint32_t end) const {
+      return layers[end] - layers[begin] + (end + 1U == layers.size() ? head : 0);
+    }
+  };
+
+  Work work(const Branch& branch, std::uint32_t kind, std::uint32_t sequences) {
+    Work out{std::vector<double>(layers_ + 1, 0), 0};
     const std::uint32_t least = sequences / branch.microbatches;
     const std::uint32_t larger = sequences % branch.microbatches;
-    double out = 0;
     for (const std::uint32_t more : {0U, 1U}) {
       const std::uint32_t times = more == 1 ? larger : branch.microbatches - larger;
       if (times == 0) continue;
-      const auto& layers = costs_.layers(costs_.kind_of(gpus[s]), least + more);
-      double once = layers.forward[end] - layers.forward[begin] + layers.backward[end] -
-                    layers.backward[begin];
-      if (end == layers_) once += layers.head;
-      out += times * once;
+      const auto& once = costs_.layers(kind, least + more);
+      for (std::uint32_t l = 0; l <= layers_; ++l) {
+        out.layers[l] += times * (once.forward[l] + once.backward[l]);
+      }
+      out.head += times * once.head;
     }
     return out;
   }
@@ -322,10 +363,14 @@ class PipelineSearch {
     std::vector<double> best(layers_ + 1, infinity);  // [layers so far] of the stages so far
     best[0] = 0;
     std::vector<std::vector<std::uint16_t>> begins(stages);
+    Work own;
     for (std::size_t s = 0; s < stages; ++s) {
-      const auto [most, chosen] = with_stage(branch, gpus, sequences, s, within_memory, best);
-      best = most;
-      begins[s] = chosen;
+      const std::uint32_t kind = costs_.kind_of(gpus[s]);
+      if (s == 0 || kind != costs_.kind_of(gpus[s - 1])) own = work(branch, kind, sequences);
+      const auto fits = [&](std::uint32_t begin, std::uint32_t end) {
+        return !within_memory || may_fit(branch, gpus, sequences, s, begin, end);
+      };
+      std::tie(best, begins[s]) = with_stage(own, s, stages, fits, best);
     }
     if (best[layers_] == infinity) return {infinity, {}};
     Split split(stages);
@@ -339,19 +384,20 @@ class PipelineSearch {
 
   /// The slowest stage up to stage s, for every number of layers up to its end, and where stage s
   /// begins then. Earlier is `before`.
+  template <class Fits>
   std::pair<std::vector<double>, std::vector<std::uint16_t>> with_stage(
-      const Branch& branch, const GpuList& gpus, std::uint32_t sequences, std::size_t s,
-      bool within_memory, const std::vector<double>& before) {
+      const Work& work, std::size_t s, std::size_t stages, const Fits& fits,
+      const std::vector<double>& before) const {
     std::vector<double> best(layers_ + 1, infinity);
     std::vector<std::uint16_t> begins(layers_ + 1, 0);
-    const std::size_t after = gpus.size() - 1 - s;
-    for (std::uint32_t end = static_cast<std::uint32_t>(s) + 1; end + after <= layers_; ++end) {
-      if (after == 0 && end < layers_) continue;
+    const std::size_t after = stages - 1 - s;
+    const auto first = after == 0 ? layers_ : static_cast<std::uint32_t>(s) + 1;
+    for (std::uint32_t end = first; end + after <= layers_; ++end) {
       for (std::uint32_t begin = end; begin-- > s;) {
+        const double own = work.of(begin, end);
+        if (own >= best[end]) break;  // more layers take longer, and more memory
         if (before[begin] == infinity) continue;
-        if (within_memory && !may_fit(branch, gpus, sequences, s, begin, end)) break;
-        const double own = stage_seconds(branch, gpus, sequences, s, begin, end);
-        if (own >= best[end]) break;  // more layers take longer
+        if (!fits(begin, end)) break;
         const double slowest = std::max(before[begin], own);
         if (slowest < best[end]) {
           best[end] = slowest;
@@ -362,16 +408,31 @@ class PipelineSearch {
     return {std::move(best), std::move(begins)};
   }
 
-  /// No candidate of the branch ends earlier.
-  Seconds least_of(const Branch& branch) {
-    double out = 0;
+  /// Calls look(gpus, sequences) for one of each kind of pipeline.
+  template <class Look>
+  void each_different(const Branch& branch, const Look& look) {
     std::set<std::pair<std::uint32_t, std::uint32_t>> seen;
     for (std::size_t v = 0; v < branch.sequences.size(); ++v) {
       if (!seen.insert({branch.layout->makeups[v], branch.sequences[v]}).second) continue;
-      const GpuList& gpus = branch.layout->pipelines[v];
-      out = std::max(out, balanced(branch, gpus, branch.sequences[v], false).first);
+      look(branch.layout->pipelines[v], branch.sequences[v]);
     }
-    return {out * (1 - 1e-9)};  // sums of layers in another order
+  }
+
+  /// No candidate of the branch ends earlier.
+  Seconds least_of(const Branch& branch) {
+    double out = 0;
+    each_different(branch, [&](const GpuList& gpus, std::uint32_t sequences) {
+      out = std::max(out, balanced(branch, gpus, sequences, false).first);
+    });
+    return {out * (1 - 1e-9)};  // times of the same layers, added up in another order
+  }
+
+  bool some_split_may_fit(const Branch& branch) {
+    bool out = true;
+    each_different(branch, [&](const GpuList& gpus, std::uint32_t sequences) {
+      out = out && !balanced(branch, gpus, sequences, true).second.empty();
+    });
+    return out;
   }
 
   PipelineShape shape_of(const Branch& branch, const std::vector<Split>& splits) const {
@@ -496,12 +557,24 @@ class PipelineSearch {
         expand(node.branch);
         continue;
       }
+      if (!request_.exhaustive && ops_ > most_ops) return give_up(node.at_least);
       const PipelineShape shape = shape_of(branches_[node.branch], node.splits);
-      trials_.offer(trials_.evaluate_to_win(node.order, pipeline_schedule(scenario_, shape)));
+      const Schedule schedule = pipeline_schedule(scenario_, shape);
+      for (const Rank& rank : schedule.ranks) ops_ += schedule.programs[rank.program].size();
+      trials_.offer(trials_.evaluate_to_win(node.order, schedule));
     }
   }
 
+  /// Large clusters that are uneven or short of memory have thousands of candidates about as good.
+  void give_up(Seconds at_least) {
+    gave_up_ = true;
+    trials_.add_note(fmt::format(
+        "pp: the search stopped after its most promising candidates; another one may take {:.4g} s",
+        at_least.value));
+  }
+
   static constexpr std::uint32_t most_in_branch = 4096;
+  static constexpr std::size_t most_ops = 4'000'000;  // simulated in about a second
 
   const Scenario& scenario_;
   const PlanRequest& request_;
@@ -509,9 +582,12 @@ class PipelineSearch {
   PipelineCosts costs_;
   std::uint32_t layers_;
   std::vector<double> parameters_;  // [layers + 1] of the layers before each
+  std::vector<double> moe_layers_;  // [layers + 1]
   std::vector<Layout> layouts_;
   std::vector<Branch> branches_;
   bool some_refused_ = false;
+  std::size_t ops_ = 0;  // simulated so far
+  bool gave_up_ = false;
   Heap may_fit_;
   Heap hopeless_;  // need more memory than there is
 };

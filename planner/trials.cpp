@@ -77,6 +77,7 @@ Plan Trials::finish() {
   out.timeline = score_(out.schedule, PredictedLoad(out.schedule, scenario_), true);
   out.memory = std::move(best_->memory);
   out.candidates_simulated = simulated_;
+  out.notes = std::move(notes_);
   judge(out, scenario_);
   return out;
 }

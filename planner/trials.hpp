@@ -61,6 +61,9 @@ class Trials {
   /// Candidates from now on are known not to fit: without one that does, the fastest is best.
   void expect_no_fit() { some_may_fit_ = false; }
 
+  /// Goes with the plan.
+  void add_note(std::string note) { notes_.push_back(std::move(note)); }
+
   /// The best one as a plan. Throws Error(input) when there is none.
   Plan finish();
 
@@ -75,6 +78,7 @@ class Trials {
   std::string refused_;  ///< why the first candidate that was too large is
   std::uint32_t simulated_ = 0;
   bool some_may_fit_ = true;
+  std::vector<std::string> notes_;
 };
 
 /// A candidate before its schedule is made.
