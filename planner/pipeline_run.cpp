@@ -41,7 +41,9 @@ class Runner {
  private:
   static constexpr double unknown = std::numeric_limits<double>::infinity();
   struct Durations {
-    double forward = 0, backward = 0, up = 0, down = 0;
+    double forward = 0, up = 0, down = 0;
+    double ahead = 0;  ///< of backward: recomputation of the last layer, which needs no gradient
+    double backward = 0;
   };
 
   /// Microbatches are of at most two sizes.
@@ -63,6 +65,7 @@ class Runner {
     Durations out;
     out.forward = layers.forward[stage.end] - layers.forward[stage.begin];
     out.backward = layers.backward[stage.end] - layers.backward[stage.begin];
+    if (costs_.recomputes()) out.ahead = layers.forward[stage.end] - layers.forward[stage.end - 1U];
     if (s + 1 == stages_) out.forward += layers.head;
     if (s > 0) {
       const GpuId below = pipeline_.stages[s - 1].gpu;
@@ -90,13 +93,16 @@ class Runner {
       const double there = (is_forward ? from_below_ : from_above_)[s][j];
       if (there == unknown) return;
       ++next_[s];
-      run(s, j, is_forward, std::max(there, free_[s]));
+      run(s, j, is_forward, there);
     }
   }
 
-  void run(std::size_t s, std::uint32_t j, bool is_forward, double start) {
+  void run(std::size_t s, std::uint32_t j, bool is_forward, double there) {
     using What = PipelineEvent::What;
-    free_[s] = start + (is_forward ? of(s, j).forward : of(s, j).backward);
+    const double ahead = is_forward ? 0 : of(s, j).ahead;
+    const double start = is_forward ? std::max(there, free_[s]) : free_[s];
+    const double duration = is_forward ? of(s, j).forward : of(s, j).backward;
+    free_[s] = std::max(there, free_[s] + ahead) + duration - ahead;
     add(is_forward ? What::forward : What::backward, s, j, start, free_[s]);
     if (is_forward && s + 1 < stages_) {
       from_below_[s + 1][j] = free_[s] + of(s + 1, j).up;
@@ -300,9 +306,8 @@ const PipelineCosts::LayerSums& PipelineCosts::layers(std::uint32_t kind, std::u
       return sum + cost.expert(direction, rows, experts_with_rows_[l]).total().value;
     };
     const double forward = seconds(Direction::forward);
-    const bool again = pipeline_recomputes(scenario_.training.recompute);
     out.forward.push_back(out.forward.back() + forward);
-    out.backward.push_back(out.backward.back() + (again ? forward : 0) +
+    out.backward.push_back(out.backward.back() + (recomputes() ? forward : 0) +
                            seconds(Direction::backward));
   }
   out.head = (cost.head(Direction::forward, tokens).total() +

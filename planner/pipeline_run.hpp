@@ -30,6 +30,7 @@ class PipelineCosts {
   double transfer(GpuId from, GpuId to, double bytes) const;
   double latency() const { return network_.latency().value; }
   double step(std::uint32_t kind, double parameters) const;
+  bool recomputes() const { return pipeline_recomputes(scenario_.training.recompute); }
   std::uint32_t kind_of(GpuId gpu) const { return gpus_[gpu.value].kind; }
   const std::vector<Gpu>& gpus() const { return gpus_; }
 

@@ -217,7 +217,8 @@ class PipelineSearch {
     }
     std::vector<std::uint32_t> out = microbatch_candidates(
         static_cast<std::uint32_t>(std::min<std::uint64_t>(share, UINT32_MAX)));
-    for (std::uint32_t r = out.back() + out.back() / 2; r <= std::min(share, most); r += r / 2) {
+    if (out.back() == share) return out;
+    for (std::uint32_t r = out.back() * 3 / 2; r <= std::min(share, most); r = r * 3 / 2) {
       out.push_back(r);
     }
     return out;
