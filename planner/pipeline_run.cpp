@@ -300,7 +300,7 @@ const PipelineCosts::LayerSums& PipelineCosts::layers(std::uint32_t kind, std::u
   out.forward = out.backward = {0};
   for (std::uint32_t l = 0; l < scenario_.model.layers.size(); ++l) {
     const auto seconds = [&](Direction direction) {
-      double sum = cost.attention(l, direction, sequences, length).total().value;
+      const double sum = cost.attention(l, direction, sequences, length).total().value;
       if (!scenario_.model.layers[l].has_experts) return sum;
       const double rows = tokens * scenario_.model.top_k;
       return sum + cost.expert(direction, rows, experts_with_rows_[l]).total().value;

@@ -81,8 +81,9 @@ class PipelineSearch {
   }
 
   void run() {
-    for (const std::uint32_t count : counts()) add_layouts(count);
-    if (layouts_.empty()) throw Error(ErrorKind::input, why_none());
+    const std::vector<std::uint32_t> pipelines = counts();
+    for (const std::uint32_t count : pipelines) add_layouts(count);
+    if (layouts_.empty()) throw Error(ErrorKind::input, why_none(pipelines.back()));
     for (const Layout& layout : layouts_) add_branches(layout);
     if (branches_.empty() && !some_refused_) throw Error(ErrorKind::input, why_no_batch());
     best_first(may_fit_);
@@ -187,12 +188,12 @@ class PipelineSearch {
     }
   }
 
-  std::string why_none() const {
+  std::string why_none(std::size_t pipelines) const {
     const auto gpus = costs_.gpus().size();
     const std::size_t least = (gpus + layers_ - 1) / layers_;
     return fmt::format(
         "{} have more stages than the model has layers: {} for {}; use at least {} (--groups)",
-        count_of(*request_.groups, "pipeline"), count_of(gpus, "GPU"), count_of(layers_, "layer"),
+        count_of(pipelines, "pipeline"), count_of(gpus, "GPU"), count_of(layers_, "layer"),
         count_of(least, "pipeline"));
   }
 
@@ -295,29 +296,32 @@ class PipelineSearch {
 
   // ---- layers ----
 
-  /// Parameters, what waits for backward when most microbatches are under way, and what the experts
-  /// of a layer take when the first of these goes backward: no schedule needs less.
+  /// No schedule needs less than this.
   bool may_fit(const Branch& branch, const GpuList& gpus, std::uint32_t sequences, std::size_t s,
                std::uint32_t begin, std::uint32_t end) const {
-    const Training& training = scenario_.training;
-    const MoeModel& model = scenario_.model;
     const auto under_way = std::min<std::uint64_t>(branch.microbatches, gpus.size() - s);
-    const double length = training.sequence_length;
-    const double waiting =
-        length * static_cast<double>(under_way * sequences / branch.microbatches);
-    const double first = length * (sequences / branch.microbatches);
-    const double with_experts = moe_layers_[end] - moe_layers_[begin];
+    const std::uint64_t waiting = under_way * sequences / branch.microbatches;
+    const std::uint32_t first = sequences / branch.microbatches;
+    return fixed_memory(branch, begin, end) + least_values(waiting, first, begin, end) <=
+           scenario_.cluster.kinds[costs_.kind_of(gpus[s])].memory;
+  }
+
+  /// What waits for backward when most microbatches are under way, `waiting` sequences of them, and
+  /// what the experts of a layer take when the `first` of these go backward.
+  Bytes least_values(std::uint64_t waiting, std::uint32_t first, std::uint32_t begin,
+                     std::uint32_t end) const {
+    const MoeModel& model = scenario_.model;
+    const double length = scenario_.training.sequence_length;
+    const double waiting_tokens = length * static_cast<double>(waiting);
+    const double inputs = waiting_tokens * half_bytes * model.hidden * (end - begin);
+    const double moe_layers = moe_layers_[end] - moe_layers_[begin];
+    if (moe_layers == 0) return {inputs};
     const double rows = model.top_k * half_bytes * model.hidden;
     const double internals = model.top_k * half_bytes * 3 * model.expert_ffn;
-    double values = waiting * half_bytes * model.hidden * (end - begin);
-    if (!pipeline_recomputes(training.recompute)) {
-      values += waiting * with_experts * (rows + internals);
-    } else if (with_experts > 0) {
-      values += first * (2 * rows + internals);  // input, output, what is in between
-    }
-    if (with_experts > 0) values += first * (2 * rows + internals);  // and gradients of these
-    return fixed_memory(branch, begin, end) + Bytes{values} <=
-           scenario_.cluster.kinds[costs_.kind_of(gpus[s])].memory;
+    // Rows in and out and what is in between, and as many gradients.
+    const double backward = length * first * (2 * rows + internals);
+    if (pipeline_recomputes(scenario_.training.recompute)) return {inputs + 2 * backward};
+    return {inputs + waiting_tokens * moe_layers * (rows + internals) + backward};
   }
 
   Bytes fixed_memory(const Branch& branch, std::uint32_t begin, std::uint32_t end) const {
