@@ -23,6 +23,12 @@ constexpr double half_bytes = 2;
 /// Layers before the end of each stage: the last is all of them.
 using Split = std::vector<std::uint16_t>;
 
+/// Consecutive ones.
+struct Layers {
+  std::uint32_t begin = 0;
+  std::uint32_t end = 0;
+};
+
 /// How many pipelines, and in which order the GPU kinds follow each other in each.
 struct Layout {
   std::vector<GpuList> pipelines;      ///< GPUs in the order of the stages
@@ -298,23 +304,22 @@ class PipelineSearch {
 
   /// No schedule needs less than this.
   bool may_fit(const Branch& branch, const GpuList& gpus, std::uint32_t sequences, std::size_t s,
-               std::uint32_t begin, std::uint32_t end) const {
+               Layers layers) const {
     const auto under_way = std::min<std::uint64_t>(branch.microbatches, gpus.size() - s);
     const std::uint64_t waiting = under_way * sequences / branch.microbatches;
     const std::uint32_t first = sequences / branch.microbatches;
-    return fixed_memory(branch, begin, end) + least_values(waiting, first, begin, end) <=
+    return fixed_memory(branch, layers) + least_values(waiting, first, layers) <=
            scenario_.cluster.kinds[costs_.kind_of(gpus[s])].memory;
   }
 
   /// What waits for backward when most microbatches are under way, `waiting` sequences of them, and
   /// what the experts of a layer take when the `first` of these go backward.
-  Bytes least_values(std::uint64_t waiting, std::uint32_t first, std::uint32_t begin,
-                     std::uint32_t end) const {
+  Bytes least_values(std::uint64_t waiting, std::uint32_t first, Layers layers) const {
     const MoeModel& model = scenario_.model;
     const double length = scenario_.training.sequence_length;
     const double waiting_tokens = length * static_cast<double>(waiting);
-    const double inputs = waiting_tokens * half_bytes * model.hidden * (end - begin);
-    const double moe_layers = moe_layers_[end] - moe_layers_[begin];
+    const double inputs = waiting_tokens * half_bytes * model.hidden * (layers.end - layers.begin);
+    const double moe_layers = moe_layers_[layers.end] - moe_layers_[layers.begin];
     if (moe_layers == 0) return {inputs};
     const double rows = model.top_k * half_bytes * model.hidden;
     const double internals = model.top_k * half_bytes * 3 * model.expert_ffn;
@@ -324,14 +329,15 @@ class PipelineSearch {
     return {inputs + waiting_tokens * moe_layers * (rows + internals) + backward};
   }
 
-  Bytes fixed_memory(const Branch& branch, std::uint32_t begin, std::uint32_t end) const {
+  Bytes fixed_memory(const Branch& branch, Layers layers) const {
     const Training& training = scenario_.training;
     const double shards =
         pipeline_shards(training) ? static_cast<double>(branch.layout->pipelines.size()) : 1;
     const double unsharded = 2 * half_bytes;
     const double per_parameter =
         unsharded + (bytes_per_parameter(training.optimizer) - unsharded) / shards;
-    return runtime_memory() + Bytes{(parameters_[end] - parameters_[begin]) * per_parameter};
+    return runtime_memory() +
+           Bytes{(parameters_[layers.end] - parameters_[layers.begin]) * per_parameter};
   }
 
   /// Compute of the whole batch on one GPU kind, summed up over the layers before each.
@@ -373,7 +379,7 @@ class PipelineSearch {
       const std::uint32_t kind = costs_.kind_of(gpus[s]);
       if (s == 0 || kind != costs_.kind_of(gpus[s - 1])) own = work(branch, kind, sequences);
       const auto fits = [&](std::uint32_t begin, std::uint32_t end) {
-        return !within_memory || may_fit(branch, gpus, sequences, s, begin, end);
+        return !within_memory || may_fit(branch, gpus, sequences, s, {begin, end});
       };
       std::tie(best, begins[s]) = with_stage(own, s, stages, fits, best);
     }
@@ -466,7 +472,7 @@ class PipelineSearch {
       std::uint32_t begin = 0;
       const Split& split = splits[branch.layout->makeups[v]];
       for (std::size_t s = 0; s < split.size(); ++s) {
-        if (!may_fit(branch, gpus, branch.sequences[v], s, begin, split[s])) return false;
+        if (!may_fit(branch, gpus, branch.sequences[v], s, {begin, split[s]})) return false;
         begin = split[s];
       }
     }
