@@ -62,7 +62,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
   command.add_option("--groups", request.groups, "copies of the model: a number or auto");
   command
       .add_option("--strategy", request.strategies,
-                  "zebra, ep, dist-ep or ep-ideal; repeatable [all]")
+                  "zebra, ep, dist-ep, ep-ideal or pp; repeatable [all; of sweep zebra and ep]")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--expert-assignment", request.expert_assignment,

@@ -32,7 +32,7 @@ int finish(const Resolved& resolved, Json results, const std::vector<std::string
 }  // namespace
 
 int simulate_command(const Request& request, const OutputFiles& files, const Output& output) {
-  const Resolver resolver(request, {"zebra", "ep", "dist-ep", "ep-ideal"});
+  const Resolver resolver(request, {"zebra", "ep", "dist-ep", "ep-ideal", "pp"});
   const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
   Resolved resolved = resolver.resolve({});
   settle_batch(resolved, resolver.plans(), score);

@@ -15,6 +15,17 @@ Enum read_enum(const JsonView& view, std::string_view what, const std::vector<st
   return static_cast<Enum>(found - names.begin());
 }
 
+/// true, false, or "auto".
+std::optional<bool> read_sharding(const JsonView& view) {
+  if (view.json().is_boolean()) return view.boolean();
+  if (!view.json().is_string()) {
+    view.fault("expected true, false or auto");
+  } else {
+    view.name_of("optimizer sharding", {"auto"});
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 Training read_training(const JsonView& view) {
@@ -35,7 +46,7 @@ Training read_training(const JsonView& view) {
   if (const auto v = view.find("optimizer")) {
     out.optimizer = read_enum<Optimizer>(*v, "optimizer", optimizer_names);
   }
-  if (const auto v = view.find("optimizer_sharding")) out.optimizer_sharding = v->boolean();
+  if (const auto v = view.find("optimizer_sharding")) out.optimizer_sharding = read_sharding(*v);
   return out;
 }
 
@@ -45,7 +56,11 @@ Json to_json(const Training& training) {
   out["global_batch_sequences"] = training.global_batch_sequences;
   out["recompute"] = recompute_names[static_cast<std::size_t>(training.recompute)];
   out["optimizer"] = optimizer_names[static_cast<std::size_t>(training.optimizer)];
-  out["optimizer_sharding"] = training.optimizer_sharding;
+  if (training.optimizer_sharding) {
+    out["optimizer_sharding"] = *training.optimizer_sharding;
+  } else {
+    out["optimizer_sharding"] = "auto";
+  }
   return out;
 }
 

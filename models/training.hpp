@@ -21,7 +21,8 @@ struct Training {
   std::uint64_t global_batch_sequences = 0;  ///< 0 = by the default rule (docs/formats/scenario.md)
   Recompute recompute = Recompute::automatic;
   Optimizer optimizer = Optimizer::adamw;
-  bool optimizer_sharding = false;
+  /// Each replica keeps a part of the optimizer states. Nothing = by the strategy: on for pp.
+  std::optional<bool> optimizer_sharding;
 
   friend bool operator==(const Training&, const Training&) = default;
 };

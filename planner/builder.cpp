@@ -96,7 +96,7 @@ void ScheduleBuilder::sum(Work work, std::uint32_t layer, const std::vector<Rank
   }
 }
 
-void ScheduleBuilder::finish_step(const std::vector<std::vector<RankId>>& holders) {
+void ScheduleBuilder::finish_step(const std::vector<std::vector<RankId>>& holders, bool shards) {
   std::vector<RankId> all;
   for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) all.push_back({r});
   for (std::uint32_t l = schedule_.layers; l-- > 0;) {
@@ -113,7 +113,7 @@ void ScheduleBuilder::finish_step(const std::vector<std::vector<RankId>>& holder
   // Eight bytes: one ring over all kinds beats three exchanges after another.
   exchange(group(all), {Work::reduce_norm, Pass::backward, 0, 0, 0, 0});
   for (const RankId rank : all) compute(rank, {Work::step, Pass::backward, 0, 0, 0, 0});
-  if (!scenario_.training.optimizer_sharding) return;
+  if (!scenario_.training.optimizer_sharding.value_or(shards)) return;
   for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
     for (const auto& kind : by_kind(holders[l])) {
       if (kind.size() > 1) {

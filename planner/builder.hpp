@@ -26,8 +26,9 @@ class ScheduleBuilder {
   /// docs/architecture.md.
   void sum(Work work, std::uint32_t layer, const std::vector<RankId>& ranks);
   /// What every strategy ends with: gradient sums of all layers, norm, step, and gathers with a
-  /// sharded optimizer. holders[l]: the ranks with layer l's shared parameters.
-  void finish_step(const std::vector<std::vector<RankId>>& holders);
+  /// sharded optimizer, which is as `shards` says where the scenario leaves it open. holders[l]:
+  /// the ranks with layer l's shared parameters.
+  void finish_step(const std::vector<std::vector<RankId>>& holders, bool shards = false);
 
   /// Ranks with equal op lists share a program. Leaves the builder empty.
   Schedule finish();

@@ -27,7 +27,7 @@ std::vector<std::uint32_t> offloaded(const Plan& plan) {
 }  // namespace
 
 const std::vector<std::string>& strategy_names() {
-  static const std::vector<std::string> names = {"ep", "dist-ep", "ep-ideal", "zebra"};
+  static const std::vector<std::string> names = {"ep", "dist-ep", "ep-ideal", "pp", "zebra"};
   return names;
 }
 
@@ -68,6 +68,9 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
       break;
     case Strategy::ep_ideal:
       throw Error(ErrorKind::internal, "ep-ideal is several jobs (planner/jobs.hpp), not one plan");
+    case Strategy::pipeline:
+      search_pipeline(scenario, request, trials);
+      break;
   }
   Plan out = trials.finish();
   if (request.strategy == Strategy::zebra && request.assignment != ExpertAssignment::even) {

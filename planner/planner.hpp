@@ -15,7 +15,7 @@
 
 namespace zebroid {
 
-enum class Strategy : std::uint8_t { expert_parallel, dist_ep, ep_ideal, zebra };
+enum class Strategy : std::uint8_t { expert_parallel, dist_ep, ep_ideal, pipeline, zebra };
 const std::vector<std::string>& strategy_names();  ///< "ep", "dist-ep", ..., in that order
 inline const std::string& name_of(Strategy strategy) {
   return strategy_names()[static_cast<std::size_t>(strategy)];

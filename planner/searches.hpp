@@ -11,6 +11,7 @@ namespace zebroid {
 
 void search_expert_parallel(const Scenario& scenario, const PlanRequest& request, Trials& trials);
 void search_dist_ep(const Scenario& scenario, const PlanRequest& request, Trials& trials);
+void search_pipeline(const Scenario& scenario, const PlanRequest& request, Trials& trials);
 void search_zebra(const Scenario& scenario, const PlanRequest& request, Trials& trials);
 
 /// Why no experts moved though they were asked to; "" when they could.

@@ -98,6 +98,11 @@ bool Trials::parameters_fit(const Schedule& schedule) {
   return lacks.empty();
 }
 
+void Trials::refuse(const Schedule& schedule) {
+  const PredictedLoad load(schedule, scenario_);
+  unfit_ = lack_of_memory(schedule, peak_memory(schedule, scenario_, load), scenario_);
+}
+
 Plan Trials::finish() {
   if (!best_.has_value() && !unfit_.empty()) throw Error(ErrorKind::infeasible, unfit_);
   if (!best_.has_value()) throw Error(ErrorKind::input, refused_);
@@ -110,6 +115,7 @@ Plan Trials::finish() {
   out.timeline = score_(out.schedule, PredictedLoad(out.schedule, scenario_), true);
   out.memory = std::move(best_->memory);
   out.candidates_simulated = simulated_;
+  out.notes = std::move(notes_);
   judge(out, scenario_);
   return out;
 }

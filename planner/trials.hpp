@@ -62,6 +62,11 @@ class Trials {
   /// Whether parameters and their states alone leave room on every rank: when not, no number of
   /// microbatches or chunks helps. Nothing is simulated.
   bool parameters_fit(const Schedule& schedule);
+  /// A schedule that is known not to fit says why none does. Nothing is simulated.
+  void refuse(const Schedule& schedule);
+
+  /// Goes with the plan.
+  void add_note(std::string note) { notes_.push_back(std::move(note)); }
 
   /// The best one as a plan. When there is none throws Error(input), or Error(infeasible) saying
   /// which rank lacks how many bytes where parameters do not fit.
@@ -78,6 +83,7 @@ class Trials {
   std::string refused_;  ///< why the first candidate that was too large is
   std::string unfit_;    ///< why parameters did not fit, where they did not
   std::uint32_t simulated_ = 0;
+  std::vector<std::string> notes_;
 };
 
 /// A candidate before its schedule is made.

@@ -73,7 +73,7 @@ std::vector<Saving> savings_of(const Scenario& scenario) {
     out.push_back(
         {"--recompute layer", [](Scenario& s) { s.training.recompute = Recompute::layer; }});
   }
-  if (!scenario.training.optimizer_sharding) {
+  if (!scenario.training.optimizer_sharding.value_or(false)) {
     out.push_back({"--set training.optimizer_sharding=true",
                    [](Scenario& s) { s.training.optimizer_sharding = true; }});
   }

@@ -151,7 +151,7 @@ class WaySearch {
     for (const Way& way : screened) {
       if (found.size() == most || !way.obstacle.empty()) break;
       PlanRequest request = way.request;
-      request.assignment = ExpertAssignment::optimal;
+      request.assignment = ExpertAssignment::gather_and_squeeze;
       found.push_back(planned(scenario, kinds, request));
     }
     rank_ways(found);

@@ -121,6 +121,19 @@ class Walk {
     return std::max(end, find(Work::attention, next.pass, next, i));
   }
 
+  /// Where experts get their rows from attention of the same GPU, backward reads these rows where
+  /// attention left them.
+  bool feeds_own_experts(const Op& op) const {
+    return find(Work::expert, Pass::backward, op, UINT32_MAX) != UINT32_MAX &&
+           find(Work::dispatch, Pass::forward, op, UINT32_MAX) == UINT32_MAX;
+  }
+
+  /// The last op that needs the rows that attention op i sorted.
+  std::uint32_t end_of_rows(std::uint32_t i, bool rows_come_again) const {
+    if (!feeds_own_experts(program_[i]) || rows_come_again) return last_reader_[i];
+    return find(Work::expert, Pass::backward, program_[i], i);
+  }
+
   void write_attention(std::uint32_t i) {
     const Op& op = program_[i];
     const double tokens = load_.tokens(rank_, op);
@@ -139,13 +152,14 @@ class Walk {
           keep(attention_internals(op), backward);
         }
         if (routes)
-          keep(hidden(tokens * model_.top_k), last_reader_[i]);  // rows sorted for dispatch
+          keep(hidden(tokens * model_.top_k), end_of_rows(i, recomputed));  // sorted for dispatch
         break;
       }
       case Pass::recompute:
         keep(attention_internals(op), backward);
-        if (find(Work::dispatch, Pass::recompute, op, UINT32_MAX) != UINT32_MAX) {
-          keep(hidden(tokens * model_.top_k), last_reader_[i]);
+        if (find(Work::dispatch, Pass::recompute, op, UINT32_MAX) != UINT32_MAX ||
+            feeds_own_experts(op)) {
+          keep(hidden(tokens * model_.top_k), end_of_rows(i, false));
         }
         break;
       case Pass::backward:
@@ -169,6 +183,9 @@ class Walk {
     }
     if (op.pass != Pass::recompute || last_reader_[i] != i) {
       keep(hidden(rows), last_reader_[i]);  // outputs, or input gradients
+    }
+    if (op.pass == Pass::backward && feeds_own_experts(op)) {
+      workspace_ += hidden(rows);  // gradients of the outputs, which nobody sent
     }
   }
 
@@ -232,6 +249,8 @@ double optimizer_bytes(Optimizer optimizer) {
 }
 
 }  // namespace
+
+Bytes runtime_memory() { return runtime_bytes; }
 
 double bytes_per_parameter(Optimizer optimizer) {
   return 2 * half_bytes + optimizer_bytes(optimizer);

@@ -31,6 +31,8 @@ std::vector<MemoryUse> peak_memory(const Schedule& schedule, const Scenario& sce
 /// What of that is there whatever runs: weights, gradients, optimizer states, runtime.
 std::vector<MemoryUse> parameter_memory(const Schedule& schedule, const Scenario& scenario,
                                         const PredictedLoad& load);
+/// What the CUDA context and NCCL buffers take on every GPU.
+Bytes runtime_memory();
 
 /// Bytes of weight, gradient and optimizer states per parameter (16 with AdamW: Mixed-precision
 /// training, 2 + 2 + 12).

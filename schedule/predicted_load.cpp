@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "schedule/verify.hpp"
 
@@ -44,11 +45,12 @@ PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
       attention_on_(schedule.replicas.size(), std::vector<std::vector<RankId>>(schedule.layers)),
       shared_(schedule.ranks.size(), 0),
       experts_(schedule.ranks.size(), 0),
-      shards_(schedule.ranks.size(), 1) {
+      shards_(schedule.layers) {
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
   for (const Rank& rank : schedule.ranks) kind_.push_back(gpus[rank.gpu.value].kind);
   place_experts();
   find_attention();
+  find_shards();
   find_like_layers();
   find_like_microbatches();
   find_like_ranks();
@@ -75,11 +77,9 @@ void PredictedLoad::place_experts() {
 void PredictedLoad::find_attention() {
   std::vector<std::vector<char>> runs(schedule_.programs.size(),
                                       std::vector<char>(schedule_.layers, 0));
-  std::vector<char> gathers(schedule_.programs.size(), 0);
   for (std::size_t p = 0; p < schedule_.programs.size(); ++p) {
     for (const Op& op : schedule_.programs[p]) {
       if (op.work == Work::attention) runs[p][op.layer] = 1;
-      if (op.work == Work::gather) gathers[p] = 1;
     }
   }
   for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
@@ -89,19 +89,73 @@ void PredictedLoad::find_attention() {
       attention_on_[rank.replica][l].push_back({r});
       shared_[r] += layer_parameters_of(l);
     }
-    if (gathers[rank.program] == 0) continue;
-    for (const Op& op : schedule_.programs[rank.program]) {
-      if (op.work != Work::gather) continue;
-      shards_[r] =
-          static_cast<std::uint32_t>(schedule_.groups[schedule_.group_of({r}, op).value].size());
+  }
+}
+
+double PredictedLoad::held_expert_parameters(RankId rank, std::uint32_t layer) const {
+  return held(rank, layer).experts * layer_parameters(scenario_.model, layer).expert;
+}
+
+bool PredictedLoad::hold_equal_experts(RankId rank, RankId other, std::uint32_t layer) const {
+  const auto& here = schedule_.replicas[schedule_.ranks[rank.value].replica].expert_on[layer];
+  const auto& there = schedule_.replicas[schedule_.ranks[other.value].replica].expert_on[layer];
+  for (std::size_t e = 0; e < here.size(); ++e) {
+    if ((here[e] == rank) != (there[e] == other)) return false;
+  }
+  return true;
+}
+
+PredictedLoad::Shards PredictedLoad::shards_of(GroupId group, std::uint32_t layer) const {
+  const auto& members = schedule_.groups[group.value];
+  std::size_t holders = 0;
+  for (const auto& replica : attention_on_) holders += replica[layer].size();
+  Shards out{group};
+  out.all_shared = holders == members.size();
+  out.experts = std::all_of(members.begin(), members.end(), [&](RankId member) {
+    return hold_equal_experts(members.front(), member, layer);
+  });
+  const bool hold_all = held(members.front(), layer).experts == schedule_.experts;
+  out.all_experts = out.experts && hold_all && members.size() == schedule_.replicas.size();
+  return out;
+}
+
+void PredictedLoad::find_shards() {
+  optimizer_.resize(schedule_.ranks.size());
+  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+    optimizer_[r] = shared_[r] + experts_[r];
+  }
+  std::vector<std::vector<Op>> gathers;  // [programs]
+  for (const Program& program : schedule_.programs) {
+    auto& ops = gathers.emplace_back();
+    std::copy_if(program.begin(), program.end(), std::back_inserter(ops),
+                 [](const Op& op) { return op.work == Work::gather; });
+  }
+  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
+    for (const Op& op : gathers[schedule_.ranks[r].program]) {
+      const GroupId group = schedule_.group_of({r}, op);
+      if (find_shards(group, op.layer) == nullptr) {
+        shards_[op.layer].push_back(shards_of(group, op.layer));
+      }
+      const double others = 1 - 1.0 / static_cast<double>(schedule_.groups[group.value].size());
+      optimizer_[r] -= others * layer_parameters_of(op.layer);
+      if (!find_shards(group, op.layer)->experts) continue;
+      optimizer_[r] -= others * held_expert_parameters({r}, op.layer);
     }
   }
+}
+
+const PredictedLoad::Shards* PredictedLoad::find_shards(GroupId group, std::uint32_t layer) const {
+  const auto& all = shards_[layer];
+  const auto found = std::find_if(all.begin(), all.end(),
+                                  [&](const Shards& shards) { return shards.group == group; });
+  return found == all.end() ? nullptr : &*found;
 }
 
 /// Whether the ops of two layers cost the same, microbatch by microbatch.
 bool PredictedLoad::alike(std::uint32_t layer, std::uint32_t other) const {
   if (scenario_.model.layers[layer] != scenario_.model.layers[other]) return false;
   if (scenario_.shares[layer] != scenario_.shares[other]) return false;
+  if (shards_[layer] != shards_[other]) return false;
   const auto below = [](std::uint32_t l) {
     return l == 0 ? 0 : l - 1;
   };  // where a stage comes from
@@ -244,10 +298,6 @@ double PredictedLoad::layer_parameters_of(std::uint32_t layer) const {
          (layer + 1U == schedule_.layers ? head_parameters(model) : 0);
 }
 
-double PredictedLoad::optimizer_parameters(RankId rank) const {
-  return shared_[rank.value] / shards_[rank.value] + experts_[rank.value];
-}
-
 double PredictedLoad::tokens(RankId rank, const Op& op) const {
   const double in_microbatch =
       static_cast<double>(sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch,
@@ -361,21 +411,25 @@ Bytes PredictedLoad::ring_bytes(GroupId group, Bytes all, RankId from, RankId to
 }
 
 Bytes PredictedLoad::sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const {
-  if (op.work == Work::reduce_experts) return expert_sum_bytes(op, from, to);
-  const Bytes all = op.work == Work::reduce_norm
-                        ? Bytes{norm_bytes}
-                        : Bytes{layer_parameters_of(op.layer) * half_bytes};
+  if (op.work == Work::reduce_experts) return expert_sum_bytes(group, op, from, to);
+  const bool norm = op.work == Work::reduce_norm;
+  const Shards* shards = norm ? nullptr : find_shards(group, op.layer);
+  Bytes all{norm ? norm_bytes : layer_parameters_of(op.layer) * half_bytes};
+  if (op.work == Work::gather && shards != nullptr && shards->experts) {
+    all += Bytes{held_expert_parameters(from, op.layer) * half_bytes};
+  }
   constexpr std::uint16_t leader_to_members = 2;
   if (is_sum(op.work) && op.chunk == leader_to_members) {  // a chain: each hands on all of it
     const auto& members = schedule_.groups[group.value];
     return place_in(members, from) + 1 == place_in(members, to) ? all : Bytes{};
   }
+  const bool half = op.work == Work::gather || (shards != nullptr && shards->all_shared);
   const Bytes ring = ring_bytes(group, all, from, to);
-  return op.work == Work::gather ? Bytes{std::round(ring.value / 2)} : ring;
+  return half ? Bytes{std::round(ring.value / 2)} : ring;
 }
 
 /// One ring per expert: its holders in the order of the replicas.
-Bytes PredictedLoad::expert_sum_bytes(const Op& op, RankId from, RankId to) const {
+Bytes PredictedLoad::expert_sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const {
   const std::size_t n = schedule_.replicas.size();
   const std::size_t v = schedule_.ranks[from.value].replica;
   const auto& here = schedule_.replicas[v].expert_on[op.layer];
@@ -385,7 +439,9 @@ Bytes PredictedLoad::expert_sum_bytes(const Op& op, RankId from, RankId to) cons
     if (here[e] == from && next[e] == to) ++common;
   }
   const auto size = static_cast<double>(n);
-  return {std::round(2 * (size - 1) / size * common *
+  const Shards* shards = find_shards(group, op.layer);
+  const double turns = shards != nullptr && shards->all_experts ? 1 : 2;
+  return {std::round(turns * (size - 1) / size * common *
                      layer_parameters(scenario_.model, op.layer).expert * half_bytes)};
 }
 

@@ -43,8 +43,9 @@ class PredictedLoad final : public Load {
   double shared_parameters(RankId rank) const { return shared_[rank.value]; }
   double expert_parameters(RankId rank) const { return experts_[rank.value]; }
   /// Parameters whose optimizer states the rank keeps: fewer than it holds with a sharded
-  /// optimizer.
-  double optimizer_parameters(RankId rank) const;
+  /// optimizer. A group that gathers a layer shares its states, those of its experts too where all
+  /// members hold the same.
+  double optimizer_parameters(RankId rank) const { return optimizer_[rank.value]; }
 
  private:
   struct Held {        ///< what a rank holds of one layer
@@ -55,15 +56,29 @@ class PredictedLoad final : public Load {
 
   void place_experts();
   void find_attention();
+  void find_shards();
   void find_like_layers();
   void find_like_microbatches();
   void find_like_ranks();
   bool alike(std::uint32_t layer, std::uint32_t other) const;
   bool alike(RankId rank, RankId other) const;
   double layer_parameters_of(std::uint32_t layer) const;
+  /// A group that shares a layer's optimizer states.
+  struct Shards {
+    GroupId group;
+    bool experts = false;     ///< its members hold the same experts, which are shared too
+    bool all_shared = false;  ///< nobody else holds the layer's shared parameters
+    bool all_experts = false;
+
+    friend bool operator==(const Shards&, const Shards&) = default;
+  };
+  double held_expert_parameters(RankId rank, std::uint32_t layer) const;
+  bool hold_equal_experts(RankId rank, RankId other, std::uint32_t layer) const;
+  Shards shards_of(GroupId group, std::uint32_t layer) const;
+  const Shards* find_shards(GroupId group, std::uint32_t layer) const;
   Bytes ring_bytes(GroupId group, Bytes all, RankId from, RankId to) const;
   Bytes sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
-  Bytes expert_sum_bytes(const Op& op, RankId from, RankId to) const;
+  Bytes expert_sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
   Bytes stage_bytes(const Op& op, RankId from, RankId to) const;
   const Held& held(RankId rank, std::uint32_t layer) const { return held_[rank.value][layer]; }
   const CostModel& costs(RankId rank) const { return costs_[kind_[rank.value]]; }
@@ -77,8 +92,8 @@ class PredictedLoad final : public Load {
   std::vector<std::vector<std::vector<RankId>>> attention_on_;  // [replicas][layers]
   std::vector<double> shared_;                                  // [ranks] parameters
   std::vector<double> experts_;                                 // [ranks] parameters
-  std::vector<std::uint32_t>
-      shards_;  // [ranks] over how many ranks its optimizer states are spread
+  std::vector<double> optimizer_;                               // [ranks] parameters
+  std::vector<std::vector<Shards>> shards_;                     // [layers]
   // The first layer, microbatch and chunk, replica, rank that are alike.
   std::vector<std::uint16_t> layer_like_;  // for what experts do and get
   std::vector<std::uint16_t> inner_like_;  // for the rest: the ends are like no other

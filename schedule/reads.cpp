@@ -114,12 +114,19 @@ class Finder {
     if (op.pass == Pass::forward) return input(l, j) || l == 0;
     if (op.pass == Pass::recompute) {
       input(l, j);  // kept, where nothing is found
-      const bool feeds_experts = !of(key_of(Work::dispatch, Pass::recompute, l, j)).empty();
-      feeds_experts ? output_gradient(l, j) : attention_gradient(l, j);
+      feeds_experts_again(l, j) ? output_gradient(l, j) : attention_gradient(l, j);
       return true;
     }
     all_chunks(Work::attention, Pass::recompute, l, j);
     return attention_gradient(l, j);
+  }
+  /// What attention computes again goes to the experts, sent or on this rank.
+  bool feeds_experts_again(std::uint32_t layer, std::uint32_t microbatch) const {
+    const auto lists = [&](Work work, Pass pass) {
+      return !of(key_of(work, pass, layer, microbatch)).empty();
+    };
+    return lists(Work::dispatch, Pass::recompute) ||
+           (lists(Work::expert, Pass::recompute) && !lists(Work::dispatch, Pass::forward));
   }
   bool attention_gradient(std::uint32_t layer, std::uint32_t microbatch) {
     return all_chunks(Work::combine, Pass::backward, layer, microbatch) ||
@@ -136,11 +143,16 @@ class Finder {
       one_chunk(Work::expert, Pass::recompute, op);
       return expert_gradient(op);
     }
-    if (op.pass == Pass::recompute && one_chunk(Work::dispatch, Pass::recompute, op)) return true;
-    if (op.pass == Pass::recompute) expert_gradient(op);
-    return one_chunk(Work::dispatch, Pass::forward, op) ||
-           all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) ||
-           op.pass == Pass::recompute;
+    const bool again = op.pass == Pass::recompute;
+    if (again && one_chunk(Work::dispatch, Pass::recompute, op)) return true;
+    const bool is_dispatched = one_chunk(Work::dispatch, Pass::forward, op);
+    if (again && !is_dispatched &&
+        all_chunks(Work::attention, Pass::recompute, op.layer, op.microbatch)) {
+      return true;
+    }
+    if (again) expert_gradient(op);
+    return is_dispatched ||
+           all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) || again;
   }
 
   /// An exchange may find nothing: then this member only receives. verify knows who must send.

@@ -125,7 +125,7 @@ TEST_F(BadInput, UnknownNamesAreAnsweredWithTheNearestOne) {
                    {"--cluster 4xV100", {"'V100'", "V100-16GB"}},
                    {"--cluster A40", {"unknown cluster 'A40'", "4xA40"}},
                    {"--strategy zebro", {"--strategy", "'zebro'; did you mean 'zebra'?"}},
-                   {"--strategy pipeline", {"--strategy", "'pipeline' (known: ep, zebra)"}},
+                   {"--strategy pipeline", {"--strategy", "'pipeline' (known: ep, zebra, pp)"}},
                    {"--expert-assignment evn", {"'evn'; did you mean 'even'?"}},
                    {"--recompute modul", {"recompute", "'modul'; did you mean 'module'?"}},
                    {"--optimizer adam", {"optimizer", "'adam'; did you mean 'adamw'?"}},

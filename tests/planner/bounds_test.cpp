@@ -11,6 +11,7 @@
 #include "core/error.hpp"
 #include "models/config_dir.hpp"
 #include "planner/expert_parallel_bound.hpp"
+#include "planner/pipeline_run.hpp"
 #include "planner/planner.hpp"
 #include "planner/zebra_bound.hpp"
 #include "sim/simulate.hpp"
@@ -240,6 +241,35 @@ TEST(ExpertParallelBound, IsWithinThreePercentOfTheSimulationForMixtralOnTwelveG
   EXPECT_GE(bound, 0.97 * makespan);
 }
 
+RC_GTEST_PROP(PipelineBound, IsNoLaterThanTheSimulation, ()) {
+  Scenario scenario = random_scenario(few_or_many_gpus(1));
+  scenario.training.global_batch_sequences =
+      *rc::gen::inRange<std::uint64_t>(4, 8) * gpus_of(scenario.cluster).size();
+  if (*rc::gen::arbitrary<bool>()) {
+    scenario.training.optimizer_sharding = *rc::gen::arbitrary<bool>();
+  }
+  const PipelineShape shape = testing::random_pipelines(scenario);
+  PipelineCosts costs(scenario);
+  const double bound = pipeline_bound(scenario, costs, shape).value;
+  RC_ASSERT(bound <= makespan_of(scenario, pipeline_schedule(scenario, shape)) * (1 + 1e-9));
+}
+
+TEST(PipelineBound, IsWithinAPercentOfTheSimulationForMixtralOnTwelveGpus) {
+  Scenario scenario = scenario_of("mixtral-d1", "o1", 16384);
+  set_routing(scenario, "uniform", 0);
+  PipelineShape shape;
+  shape.microbatches = 8;
+  for (std::uint32_t v = 0; v < 6; ++v) {
+    shape.pipelines.push_back({{{{v}, 0, 6}, {{v + 6}, 6, 8}}, 8});
+  }
+  scenario.training.global_batch_sequences = 48;
+  const double makespan = makespan_of(scenario, pipeline_schedule(scenario, shape));
+  PipelineCosts costs(scenario);
+  const double bound = pipeline_bound(scenario, costs, shape).value;
+  EXPECT_LE(bound, makespan * (1 + 1e-9));
+  EXPECT_GE(bound, 0.99 * makespan);
+}
+
 /// What the planner says, also when it refuses.
 struct Answer {
   std::optional<Plan> plan;
@@ -301,6 +331,18 @@ RC_GTEST_PROP(Planner, FindsTheSameExpertParallelPlanWithAndWithoutBounds, ()) {
   if (*rc::gen::arbitrary<bool>()) request.microbatches = *rc::gen::inRange(1U, 4U);
   Scenario scenario = random_scenario_with_memory(1);
   few_sequences(scenario);
+  expect_equal_plans(scenario, request);
+}
+
+RC_GTEST_PROP(Planner, FindsTheSamePipelinesWithAndWithoutBounds, ()) {
+  Scenario scenario = random_scenario_with_memory(1);
+  const std::size_t gpus = gpus_of(scenario.cluster).size();
+  RC_PRE(gpus <= 8U);
+  scenario.training.global_batch_sequences = *rc::gen::inRange<std::uint64_t>(gpus, 4 * gpus);
+  PlanRequest request;
+  request.strategy = Strategy::pipeline;
+  request.groups = *rc::gen::inRange(1U, 4U);
+  if (*rc::gen::arbitrary<bool>()) request.microbatches = *rc::gen::inRange(1U, 5U);
   expect_equal_plans(scenario, request);
 }
 

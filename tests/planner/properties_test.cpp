@@ -163,7 +163,8 @@ RC_GTEST_PROP(Planner, MakesSoundPlansForMixedNodesThreeKindsAndTwoGroups, ()) {
   scenario.training.recompute =
       *rc::gen::element(Recompute::automatic, Recompute::none, Recompute::module, Recompute::layer);
   PlanRequest request;
-  request.strategy = *rc::gen::element(Strategy::expert_parallel, Strategy::zebra);
+  request.strategy =
+      *rc::gen::element(Strategy::expert_parallel, Strategy::zebra, Strategy::pipeline);
   if (*rc::gen::arbitrary<bool>()) request.groups = *rc::gen::inRange(1U, 4U);
   if (*rc::gen::arbitrary<bool>()) request.microbatches = *rc::gen::inRange(1U, 4U);
   if (*rc::gen::arbitrary<bool>()) request.chunks = *rc::gen::inRange(1U, 4U);

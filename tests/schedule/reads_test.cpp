@@ -124,7 +124,9 @@ TEST(Reads, OfExpertsAreTheDispatchOfTheirChunkElseTheirOwnAttention) {
 TEST(Reads, OfRecomputedExpertsAreWhatWasDispatchedAgainElseWhatWasKept) {
   EXPECT_EQ(Listing("A0.0 D0.0 D*0.0 E*0.0").of("E*0.0"), "dispatch* 0.0");
   EXPECT_EQ(Listing("A0.0 D0.0 E*0.0").of("E*0.0"), "dispatch 0.0");
-  EXPECT_EQ(Listing("A0.0 A*0.0 E*0.0").of("E*0.0"), "attention 0.0");
+  EXPECT_EQ(Listing("A0.0 D0.0 A*0.0 E*0.0").of("E*0.0"), "dispatch 0.0");
+  EXPECT_EQ(Listing("A0.0 A*0.0 E*0.0").of("E*0.0"), "attention* 0.0");
+  EXPECT_EQ(Listing("A0.0 E*0.0").of("E*0.0"), "attention 0.0");
   EXPECT_EQ(Listing("E*0.0").of("E*0.0"), "");
 }
 

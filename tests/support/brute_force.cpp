@@ -133,9 +133,13 @@ class Run {
     const int j = op.microbatch;
     if (op.pass == Pass::forward) return first_of(r, into(l, j)).value_or(l == 0);
     std::vector<Test> gradient = gradient_of_output(l, j);
-    const bool to_be_sent_again =
-        all_ended(r, any_chunk(Work::dispatch, Pass::recompute, l, j)).has_value();
-    if (op.pass == Pass::backward || !to_be_sent_again) {
+    const auto lists = [&](Work work, Pass pass) {
+      return all_ended(r, any_chunk(work, pass, l, j)).has_value();
+    };
+    const bool before_experts =
+        lists(Work::dispatch, Pass::recompute) ||
+        (!lists(Work::dispatch, Pass::forward) && lists(Work::expert, Pass::recompute));
+    if (op.pass == Pass::backward || !before_experts) {
       gradient.insert(gradient.begin(), {any_chunk(Work::combine, Pass::backward, l, j),
                                          any_chunk(Work::expert, Pass::backward, l, j)});
     }
@@ -153,8 +157,12 @@ class Run {
     std::vector<Test> gradient = gradient_of_output(op.layer, op.microbatch);
     gradient.insert(gradient.begin(), chunk(Work::dispatch, Pass::backward, op));
     if (op.pass == Pass::recompute) {
-      if (const auto again = all_ended(r, chunk(Work::dispatch, Pass::recompute, op)))
-        return *again;
+      const Test sent_again = chunk(Work::dispatch, Pass::recompute, op);
+      if (const auto again = all_ended(r, sent_again)) return *again;
+      const Test computed_again =
+          any_chunk(Work::attention, Pass::recompute, op.layer, op.microbatch);
+      const auto input = all_ended(r, dispatched);
+      if (const auto again = all_ended(r, computed_again); again && !input) return *again;
       return first_of(r, {dispatched, attention}).value_or(true) &&
              first_of(r, gradient).value_or(true);
     }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "planner/expert_parallel.hpp"
+#include "planner/pipeline.hpp"
 #include "planner/zebra.hpp"
 #include "tests/support/scenarios.hpp"
 
@@ -72,8 +73,65 @@ Case random_ep(Nodes nodes) {
   return out;
 }
 
+PipelineShape random_pipelines(const Scenario& scenario) {
+  const auto layers = static_cast<std::uint32_t>(scenario.model.layers.size());
+  GpuList all(gpus_of(scenario.cluster).size());
+  for (std::uint32_t g = 0; g < all.size(); ++g) all[g] = {g};
+  const auto gpus = static_cast<std::uint32_t>(all.size());
+  const auto count = *rc::gen::inRange((gpus + layers - 1) / layers, gpus + 1);
+  PipelineShape out;
+  out.microbatches = *rc::gen::inRange(1U, 5U);
+  auto left = static_cast<std::uint32_t>(scenario.training.global_batch_sequences);
+  for (std::uint32_t v = 0; v < count; ++v) {
+    // Every count-th GPU, in a random order.
+    GpuList members;
+    for (std::uint32_t g = v; g < gpus; g += count) members.push_back({g});
+    for (std::size_t i = members.size(); i > 1; --i) {
+      std::swap(members[i - 1], members[*rc::gen::inRange<std::size_t>(0, i)]);
+    }
+    Pipeline& pipeline = out.pipelines.emplace_back();
+    std::uint32_t begin = 0;
+    for (std::size_t s = 0; s < members.size(); ++s) {
+      const auto after = static_cast<std::uint32_t>(members.size() - 1 - s);
+      const std::uint32_t end =
+          after == 0 ? layers : *rc::gen::inRange(begin + 1, layers - after + 1);
+      pipeline.stages.push_back(
+          {members[s], static_cast<std::uint16_t>(begin), static_cast<std::uint16_t>(end)});
+      begin = end;
+    }
+    const std::uint32_t most = left - out.microbatches * (count - 1 - v);
+    pipeline.sequences = v + 1 == count ? left : *rc::gen::inRange(out.microbatches, most + 1);
+    left -= pipeline.sequences;
+  }
+  return out;
+}
+
+Case random_pp(Nodes nodes) {
+  const auto kinds = *rc::gen::inRange<std::size_t>(1, 4);
+  const int layers = *rc::gen::inRange(1, 6);
+  Case out{make_scenario({.layers = layers,
+                          .experts = 4,
+                          .dense_layers = *rc::gen::inRange(0, layers),
+                          .cluster = random_cluster(kinds, nodes),
+                          .batch = 60}),
+           {}};
+  if (*rc::gen::arbitrary<bool>()) {
+    out.scenario.training.optimizer_sharding = *rc::gen::arbitrary<bool>();
+  }
+  out.scenario.training.recompute = *rc::gen::element(Recompute::automatic, Recompute::none);
+  out.schedule = pipeline_schedule(out.scenario, random_pipelines(out.scenario));
+  return out;
+}
+
 Case random_case(Nodes nodes) {
-  return *rc::gen::arbitrary<bool>() ? random_zebra(nodes) : random_ep(nodes);
+  switch (*rc::gen::inRange(0, 3)) {
+    case 0:
+      return random_zebra(nodes);
+    case 1:
+      return random_ep(nodes);
+    default:
+      return random_pp(nodes);
+  }
 }
 
 RandomLoad random_load(const Case& c) {

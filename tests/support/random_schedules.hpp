@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <string>
 
+#include "planner/pipeline.hpp"
 #include "tests/support/random_load.hpp"
 #include "tests/support/schedules.hpp"
 
@@ -20,7 +21,12 @@ Case random_zebra(Nodes nodes = Nodes::of_several);
 /// GPUs of one to three kinds in up to 3 groups; up to 3 chunks, with and without a sharded
 /// optimizer.
 Case random_ep(Nodes nodes = Nodes::of_several);
-Case random_case(Nodes nodes = Nodes::of_several);  ///< either
+/// Pipelines of any GPUs in any order, layers and sequences split at random, up to 4 microbatches;
+/// with and without a sharded optimizer and recomputation. The batch has at least 4 sequences for
+/// each GPU.
+PipelineShape random_pipelines(const Scenario& scenario);
+Case random_pp(Nodes nodes = Nodes::of_several);
+Case random_case(Nodes nodes = Nodes::of_several);  ///< any of these
 
 RandomLoad random_load(const Case& c);
 

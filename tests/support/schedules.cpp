@@ -8,6 +8,7 @@
 
 #include "planner/expert_parallel.hpp"
 #include "planner/listing.hpp"
+#include "planner/pipeline.hpp"
 #include "planner/zebra.hpp"
 #include "schedule/predicted_load.hpp"
 #include "tests/support/scenarios.hpp"
@@ -83,6 +84,19 @@ Schedule small_ep(const Scenario& scenario, std::uint32_t chunks) {
   return listed(expert_parallel_schedule(scenario, shape), scenario);
 }
 
+Schedule small_pp(const Scenario& scenario) {
+  const auto layers = static_cast<std::uint16_t>(scenario.model.layers.size());
+  const auto half = static_cast<std::uint16_t>(layers / 2);
+  PipelineShape shape;
+  shape.microbatches = 2;
+  const auto per_pipeline =
+      static_cast<std::uint32_t>(scenario.training.global_batch_sequences / 2);
+  for (const std::uint32_t v : {0U, 1U}) {
+    shape.pipelines.push_back({{{{v}, 0, half}, {{v + 2}, half, layers}}, per_pipeline});
+  }
+  return listed(pipeline_schedule(scenario, shape), scenario);
+}
+
 std::vector<Case> small_cases() {
   const Scenario plain = make_scenario({});
   const Scenario dense = make_scenario({.layers = 3, .dense_layers = 1});
@@ -90,11 +104,13 @@ std::vector<Case> small_cases() {
   const Scenario few = make_scenario({.experts = 2});
   Scenario sharded = plain;
   sharded.training.optimizer_sharding = true;
+  const Scenario deep = make_scenario({.layers = 4, .cluster = "2xA40,2xV100-16GB"});
   return {{plain, small_zebra(plain, 1, 1)},
           {dense, small_zebra(dense, 1, 0)},
           {wide, small_zebra(wide, 2, 1)},
           {few, small_ep(few, 2)},  // one rank holds no expert of a layer
-          {sharded, small_ep(sharded, 1)}};
+          {sharded, small_ep(sharded, 1)},
+          {deep, small_pp(deep)}};
 }
 
 Case two_stages() {

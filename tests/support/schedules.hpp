@@ -23,8 +23,12 @@ Schedule small_zebra(const Scenario& scenario, std::uint32_t groups, std::uint32
 /// One group of all GPUs, one microbatch.
 Schedule small_ep(const Scenario& scenario, std::uint32_t chunks);
 
+/// Two pipelines over four GPUs, 0 to 2 and 1 to 3, with half of the layers on each; two
+/// microbatches, a sharded optimizer.
+Schedule small_pp(const Scenario& scenario);
+
 /// One of each that the planner makes: offloaded experts, dense layers, replicas, chunks, a sharded
-/// optimizer.
+/// optimizer, pipelines.
 std::vector<Case> small_cases();
 
 /// Two stages of two GPUs and of one, two layers with two experts, two microbatches of four
