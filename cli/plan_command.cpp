@@ -68,6 +68,8 @@ void search(const Scenario& scenario, const WaysRequest& request, const Skew& sk
   }
   findings.verdict = judge_ways(scenario, findings.ways, skew, score, {});
   findings.gains = marginal_gains(scenario, findings.ways.front(), request, score);
+  constexpr std::size_t few_gpus = 32;  // in large clusters only where it is needed
+  if (gpus_of(scenario.cluster).size() > few_gpus) return;
   for (const Way& way : findings.ways) {
     findings.changes.push_back(change_of(scenario, way, score));
   }
@@ -200,17 +202,20 @@ class PlanDocument {
       const Way& way = findings_.ways[rival.way];
       Json turned = Json::array();
       for (const Assumption& assumption : rival.turned_by) turned.push_back(name_of(assumption));
-      out.push_back({{"with", label_of(way, scenario_)},
-                     {"strategy", name_of(way.request.strategy)},
-                     {"use", use_of(way, scenario_)},
-                     {"speedup", rival.speedup},
-                     {"least_speedup", rival.least},
-                     {"most_speedup", rival.most},
-                     {"tie", rival.is_tie()},
-                     {"turned_by", std::move(turned)},
-                     {"speedup_p5", rival.under_skew.p5},
-                     {"speedup_p50", rival.under_skew.p50},
-                     {"speedup_p95", rival.under_skew.p95}});
+      Json entry = {{"with", label_of(way, scenario_)},
+                    {"strategy", name_of(way.request.strategy)},
+                    {"use", use_of(way, scenario_)},
+                    {"speedup", rival.speedup},
+                    {"tie", rival.is_tie()},
+                    {"turned_by", std::move(turned)}};
+      if (rival.was_rerun) {
+        entry["least_speedup"] = rival.least;
+        entry["most_speedup"] = rival.most;
+        entry["speedup_p5"] = rival.under_skew.p5;
+        entry["speedup_p50"] = rival.under_skew.p50;
+        entry["speedup_p95"] = rival.under_skew.p95;
+      }
+      out.push_back(std::move(entry));
     }
     return out;
   }
@@ -220,6 +225,7 @@ class PlanDocument {
     for (const Gain& gain : findings_.gains) {
       const double before = front().tokens_per_s();
       out.push_back({{"gpu", scenario_.cluster.kinds[gain.kind].name},
+                     {"gpus", gain.gpus},
                      {"global_batch_sequences", gain.global_batch_sequences},
                      {"tokens_per_s", gain.tokens_per_s},
                      {"gain_fraction", gain.tokens_per_s / before - 1}});

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "core/error.hpp"
 #include "planner/expert_parallel.hpp"
 #include "planner/expert_parallel_bound.hpp"
@@ -31,45 +33,98 @@ std::uint32_t expert_parallel_groups(const Scenario& scenario, const PlanRequest
   return *request.groups;
 }
 
-/// Microbatches and chunks of one way to seat the GPUs.
-void tune(const Scenario& scenario, const PlanRequest& request, ExpertParallelShape shape,
-          std::uint32_t& order, Trials& trials) {
-  std::size_t owners = 0;
-  for (const RoleGroup& group : shape.groups) owners += group.attention.size();
-  const std::uint32_t least =
-      split_batch(scenario.training.global_batch_sequences, static_cast<std::uint32_t>(owners),
-                  request.microbatches.value_or(1))
-          .back();
-  const bool may_fit = trials.parameters_fit(expert_parallel_schedule(scenario, shape));
-  if (!may_fit && request.fitting_only) return;
-  // Gradient accumulation only when the whole share does not fit at once.
-  const std::vector<std::uint32_t> microbatches =
-      request.microbatches ? std::vector{*request.microbatches} : microbatch_candidates(least);
-  const std::vector<std::uint32_t> chunks =
-      request.chunks ? std::vector{*request.chunks} : std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8};
-  for (const std::uint32_t r : microbatches) {
-    shape.microbatches = r;
+/// Tunes one way to seat the GPUs.
+class Tuning {
+ public:
+  Tuning(const Scenario& scenario, const PlanRequest& request, ExpertParallelShape shape,
+         std::uint32_t& order, Trials& trials)
+      : scenario_(scenario),
+        request_(request),
+        trials_(trials),
+        shape_(std::move(shape)),
+        order_(order) {}
+
+  void run() {
+    may_fit_ = trials_.parameters_fit(expert_parallel_schedule(scenario_, shape_));
+    if (!may_fit_ && request_.fitting_only) return;
+    const std::vector<std::uint32_t> microbatches = microbatches_to_try();
+    if (request_.first_fit) {
+      smallest_chunks_fit(microbatches.back());
+      return;
+    }
+    if (smallest_chunks_fit(microbatches.front()) || !may_fit_ || microbatches.size() == 1) {
+      return tune_chunks(microbatches.front());
+    }
+    // Gradient accumulation only when the whole share does not fit at once, and then in as few
+    // microbatches as do; more of them need less memory.
+    auto least = microbatches.begin() + 1;
+    auto most = microbatches.end() - 1;
+    if (!smallest_chunks_fit(*most)) return;
+    while (least < most) {
+      const auto middle = least + (most - least) / 2;
+      smallest_chunks_fit(*middle) ? most = middle : least = middle + 1;
+    }
+    tune_chunks(*least);
+  }
+
+ private:
+  std::vector<std::uint32_t> microbatches_to_try() const {
+    std::size_t owners = 0;
+    for (const RoleGroup& group : shape_.groups) owners += group.attention.size();
+    const std::uint32_t least =
+        split_batch(scenario_.training.global_batch_sequences, static_cast<std::uint32_t>(owners),
+                    request_.microbatches.value_or(1))
+            .back();
+    return request_.microbatches ? std::vector{*request_.microbatches}
+                                 : microbatch_candidates(least);
+  }
+  std::vector<std::uint32_t> chunks_to_try() const {
+    return request_.chunks ? std::vector{*request_.chunks}
+                           : std::vector<std::uint32_t>{1, 2, 3, 4, 6, 8};
+  }
+
+  /// All but the most chunks, which were tried.
+  void tune_chunks(std::uint32_t microbatches) {
+    shape_.microbatches = microbatches;
+    std::vector<std::uint32_t> chunks = chunks_to_try();
+    chunks.pop_back();
     std::vector<Bounded> bounded;
     for (const std::uint32_t c : chunks) {
-      shape.chunks = c;
-      if (!trials.admits(r, c)) continue;
+      shape_.chunks = c;
+      if (!trials_.admits(microbatches, c)) continue;
       const Seconds at_least =
-          shape.is_disaggregated() ? Seconds{} : expert_parallel_bound(scenario, shape);
-      bounded.push_back({at_least, order++, c});
+          shape_.is_disaggregated() ? Seconds{} : expert_parallel_bound(scenario_, shape_);
+      bounded.push_back({at_least, order_++, c});
     }
-    if (!request.exhaustive) best_bound_first(bounded);
-    bool fits = false;
+    if (!request_.exhaustive) best_bound_first(bounded);
     for (const Bounded& candidate : bounded) {
-      if (!request.exhaustive && !trials.may_win(candidate.at_least, may_fit)) break;
-      shape.chunks = candidate.count;
-      auto made =
-          trials.evaluate_to_win(candidate.order, expert_parallel_schedule(scenario, shape));
-      fits = fits || (made && made->fits());
-      trials.offer(std::move(made));
+      if (!request_.exhaustive && !trials_.may_win(candidate.at_least, may_fit_)) break;
+      trials_.offer(trials_.evaluate_to_win(candidate.order, schedule_of(candidate.count)));
     }
-    if (fits || !may_fit) return;
   }
-}
+
+  /// With the most chunks, which need least memory. Offers the candidate.
+  bool smallest_chunks_fit(std::uint32_t microbatches) {
+    shape_.microbatches = microbatches;
+    const std::uint32_t chunks = chunks_to_try().back();
+    if (!trials_.admits(microbatches, chunks)) return false;
+    Candidate made = trials_.evaluate(order_++, schedule_of(chunks));
+    const bool out = made.fits();
+    trials_.offer(std::move(made));
+    return out;
+  }
+  Schedule schedule_of(std::uint32_t chunks) {
+    shape_.chunks = chunks;
+    return expert_parallel_schedule(scenario_, shape_);
+  }
+
+  const Scenario& scenario_;
+  const PlanRequest& request_;
+  Trials& trials_;
+  ExpertParallelShape shape_;
+  std::uint32_t& order_;
+  bool may_fit_ = true;
+};
 
 }  // namespace
 
@@ -81,7 +136,7 @@ void search_expert_parallel(const Scenario& scenario, const PlanRequest& request
   ExpertParallelShape shape;
   shape.groups = with_both_roles(cut_into_groups(scenario.cluster, all, groups));
   std::uint32_t order = 0;
-  tune(scenario, request, shape, order, trials);
+  Tuning(scenario, request, shape, order, trials).run();
 }
 
 void search_dist_ep(const Scenario& scenario, const PlanRequest& request, Trials& trials) {
@@ -90,7 +145,7 @@ void search_dist_ep(const Scenario& scenario, const PlanRequest& request, Trials
   for (const RoleGroups& groups : ways) {
     ExpertParallelShape shape;
     shape.groups = groups;
-    tune(scenario, request, shape, order, trials);
+    Tuning(scenario, request, shape, order, trials).run();
   }
 }
 

@@ -55,7 +55,7 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
     throw Error(ErrorKind::input,
                 fmt::format("a schedule holds at most {} layers and experts", UINT16_MAX));
   }
-  Trials trials(scenario, score);
+  Trials trials(scenario, request, score);
   switch (request.strategy) {
     case Strategy::zebra:
       search_zebra(scenario, request, trials);

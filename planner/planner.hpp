@@ -43,6 +43,8 @@ struct PlanRequest {
   ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
   /// Only schedules whose parameters fit: else Error(infeasible), before anything is simulated.
   bool fitting_only = false;
+  /// Any schedule that fits will do: the first ends the search.
+  bool first_fit = false;
   /// Simulate also the candidates that a bound rules out. The plan is the same.
   bool exhaustive = false;
 };

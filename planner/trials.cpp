@@ -75,6 +75,7 @@ bool Trials::admits(std::uint32_t microbatches, std::uint32_t chunks) {
 
 bool Trials::may_win(Seconds at_least, bool may_fit) const {
   constexpr double rounding = 1 + 1e-9;
+  if (first_fit_ && has_fitting()) return false;
   if (!best_.has_value() || (!best_->fits() && may_fit)) return true;
   return at_least <= best_->makespan * rounding;
 }

@@ -38,15 +38,18 @@ std::string lack_of_memory(const Schedule& schedule, const std::vector<MemoryUse
 /// Runs candidates, judges them by memory and time, and keeps the best.
 class Trials {
  public:
-  Trials(const Scenario& scenario, const Scorer& score)
-      : scenario_(scenario), score_(score), gpus_(gpus_of(scenario.cluster)) {}
+  Trials(const Scenario& scenario, const PlanRequest& request, const Scorer& score)
+      : scenario_(scenario),
+        score_(score),
+        gpus_(gpus_of(scenario.cluster)),
+        first_fit_(request.first_fit) {}
 
   /// Whether a schedule is small enough to be made. One rank lists, for each layer and microbatch,
   /// attention in three passes, and for each chunk dispatch, experts and combine in three; gradient
   /// sums look at all pairs of GPUs.
   bool admits(std::uint32_t microbatches, std::uint32_t chunks);
 
-  /// Whether a candidate that takes at least so long can still be best. may_fit: as
+  /// Whether a candidate that takes at least so long is wanted: it can still be best. may_fit: as
   /// parameters_fit() says.
   bool may_win(Seconds at_least, bool may_fit = true) const;
 
@@ -79,6 +82,7 @@ class Trials {
   const Scenario& scenario_;
   const Scorer& score_;
   std::vector<Gpu> gpus_;
+  bool first_fit_;
   std::optional<Candidate> best_;
   std::string refused_;  ///< why the first candidate that was too large is
   std::string unfit_;    ///< why parameters did not fit, where they did not

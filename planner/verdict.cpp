@@ -48,15 +48,26 @@ Reruns rerun(const Way& way, const std::vector<Assumption>& assumptions,
   return out;
 }
 
+constexpr std::size_t most_ops = 30'000'000;  // of all reruns: some seconds
+
+std::size_t ops_of(const Way& way) {
+  std::size_t out = 0;
+  for (const Job& job : way.jobs) {
+    const Schedule& schedule = job.plan.schedule;
+    for (const Rank& rank : schedule.ranks) out += schedule.programs[rank.program].size();
+  }
+  return out;
+}
+
 std::uint64_t nearest_multiple(double number, std::uint64_t unit) {
   const double times = std::max(1.0, std::round(number / static_cast<double>(unit)));
   return static_cast<std::uint64_t>(times) * unit;
 }
 
-void add_gpu(Cluster& cluster, std::uint32_t kind) {
+void add_gpus(Cluster& cluster, std::uint32_t kind, std::uint32_t gpus) {
   for (NodeGroup& row : cluster.rows) {
     if (row.gpu != cluster.kinds[kind].name || row.count == 0) continue;
-    ++row.count;
+    row.count += gpus;
     return;
   }
 }
@@ -86,6 +97,7 @@ std::vector<Saving> savings_of(const Scenario& scenario) {
 
 bool fits(const Scenario& scenario, PlanRequest request, const Scorer& score) {
   request.fitting_only = true;
+  request.first_fit = true;
   try {
     return plan(scenario, request, score).lacks_memory.empty();
   } catch (const Error& error) {
@@ -119,12 +131,27 @@ Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, con
   const Reruns best = rerun(ranked.front(), assumptions, draws, score);
   out.best_under_skew = spread_of(best.by_draw);
   if (step) step();
-  for (const std::size_t way : rivals_of_best(ranked)) {
+  const std::vector<std::size_t> rivals = rivals_of_best(ranked);
+  std::size_t ops = ops_of(ranked.front());
+  for (const std::size_t way : rivals) ops += ops_of(ranked[way]);
+  const bool all = ops * (assumptions.size() + draws.size()) <= most_ops;
+  double largest = 1;
+  for (const Assumption& assumption : assumptions) largest = std::max(largest, assumption.rate);
+  for (const std::size_t way : rivals) {
+    const double lead = ranked.front().tokens_per_s() / ranked[way].tokens_per_s();
+    if (!all && lead > largest) {
+      Comparison& rival = out.rivals.emplace_back();
+      rival.way = way;
+      rival.speedup = lead;
+      continue;
+    }
     const Reruns other = rerun(ranked[way], assumptions, draws, score);
     Comparison& rival = out.rivals.emplace_back();
     rival.way = way;
-    rival.speedup = ranked.front().tokens_per_s() / ranked[way].tokens_per_s();
-    rival.least = rival.most = rival.speedup;
+    rival.speedup = lead;
+    rival.was_rerun = true;
+    rival.least = rival.most = lead;
+    ++out.reruns;
     for (std::size_t a = 0; a < assumptions.size(); ++a) {
       const double speedup = best.by_assumption[a] / other.by_assumption[a];
       rival.least = std::min(rival.least, speedup);
@@ -138,7 +165,7 @@ Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, con
     rival.under_skew = spread_of(std::move(under_skew));
     if (step) step();
   }
-  out.reruns = (1 + out.rivals.size()) * (assumptions.size() + draws.size());
+  out.reruns = (1 + out.reruns) * (assumptions.size() + draws.size());
   return out;
 }
 
@@ -146,32 +173,45 @@ std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
                                  const WaysRequest& request, const Scorer& score) {
   WaysRequest same = request;
   same.alternatives = best.use != Use::everything;
-  std::erase_if(same.strategies, [&](const PlanRequest& other) {
-    return best.use == Use::everything && other.strategy != best.request.strategy;
-  });
+  if (best.use == Use::everything) {
+    same.strategies = {best.request};
+    same.strategies.front().groups = request.strategies.front().groups;
+  }
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
   const double per_gpu = static_cast<double>(scenario.training.global_batch_sequences) /
                          static_cast<double>(gpus.size());
+  constexpr std::size_t few_gpus = 32;
+  std::uint32_t more = 1;
+  if (best.use == Use::everything && gpus.size() > few_gpus) {
+    const Plan& plan = best.jobs.front().plan;
+    more = plan.groups;
+    same.strategies.front().groups = plan.groups;
+    if (best.request.strategy == Strategy::pipeline) {
+      same.strategies.front().microbatches = plan.schedule.microbatches;
+    }
+  }
   std::vector<Gain> out;
   for (std::uint32_t kind = 0; kind < scenario.cluster.kinds.size(); ++kind) {
     const bool present =
         std::any_of(gpus.begin(), gpus.end(), [&](const Gpu& gpu) { return gpu.kind == kind; });
     if (!present) continue;
     Scenario larger = scenario;
-    add_gpu(larger.cluster, kind);
-    std::uint64_t owners = gpus.size() + 1;
+    add_gpus(larger.cluster, kind, more);
+    std::uint64_t owners = gpus.size() + more;
     if (!best.request.attention_kinds.empty()) {
       owners = gpus_of_kinds(larger.cluster, best.request.attention_kinds).size();
     }
     Gain& gain = out.emplace_back();
     gain.kind = kind;
+    gain.gpus = more;
     gain.global_batch_sequences = larger.training.global_batch_sequences =
-        nearest_multiple(per_gpu * static_cast<double>(gpus.size() + 1), owners);
+        nearest_multiple(per_gpu * static_cast<double>(gpus.size() + more), owners);
     std::vector<Way> ways;
     find_ways(larger, same, score, {}, ways);
     std::erase_if(ways, [&](const Way& way) { return way.use != best.use || !way.fits(); });
     rank_ways(ways);
-    if (!ways.empty()) gain.tokens_per_s = ways.front().tokens_per_s();
+    gain.tokens_per_s = best.tokens_per_s();  // or it stays idle
+    if (!ways.empty()) gain.tokens_per_s = std::max(gain.tokens_per_s, ways.front().tokens_per_s());
   }
   return out;
 }
@@ -186,10 +226,12 @@ std::string smallest_change(const Scenario& scenario, const PlanRequest& request
     return fits(changed, request, score);
   };
   const std::uint64_t batch = scenario.training.global_batch_sequences;
+  const std::uint64_t least = gpus_of(scenario.cluster).size();
+  if (!fits_with(savings, least)) return "";
   for (const Saving& saving : savings) {
     if (fits_with({saving}, batch)) return saving.flag;
   }
-  for (std::uint64_t less = batch / 2; less >= gpus_of(scenario.cluster).size(); less /= 2) {
+  for (std::uint64_t less = batch / 2; less >= least; less /= 2) {
     if (fits_with({}, less)) return fmt::format("--global-batch {}", less);
   }
   for (std::size_t a = 0; a < savings.size(); ++a) {
@@ -199,13 +241,9 @@ std::string smallest_change(const Scenario& scenario, const PlanRequest& request
       }
     }
   }
-  const std::uint64_t least = gpus_of(scenario.cluster).size();
-  if (fits_with(savings, least)) {
-    std::string out;
-    for (const Saving& saving : savings) out += saving.flag + " ";
-    return out + fmt::format("--global-batch {}", least);
-  }
-  return "";
+  std::string out;
+  for (const Saving& saving : savings) out += saving.flag + " ";
+  return out + fmt::format("--global-batch {}", least);
 }
 
 }  // namespace zebroid

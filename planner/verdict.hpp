@@ -23,7 +23,10 @@ Spread spread_of(std::vector<double> values);
 struct Comparison {
   std::size_t way = 0;  ///< which of the ranked ways
   double speedup = 1;   ///< of the best over it
-  double least = 1;     ///< over all assumptions, each moved by its error
+  /// Whether it was simulated again. In large cases a rival is not whose lag is beyond the largest
+  /// error: one class of costs cannot turn that. The rest is of reruns.
+  bool was_rerun = false;
+  double least = 1;  ///< over all assumptions, each moved by its error
   double most = 1;
   std::vector<Assumption> turned_by;  ///< those under which it is no slower than the best
   Spread under_skew;                  ///< the speedup over draws of routing
@@ -52,16 +55,18 @@ struct Skew {
 Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, const Skew& skew,
                    const Scorer& score, const std::function<void()>& step);
 
-/// What one more GPU of a kind brings.
+/// What more GPUs of a kind bring.
 struct Gain {
   std::uint32_t kind = 0;
+  std::uint32_t gpus = 1;  ///< more
   std::uint64_t global_batch_sequences = 0;
-  double tokens_per_s = 0;  ///< 0 when nothing fits then
+  double tokens_per_s = 0;  ///< no fewer than before: they may stay idle
 };
 
-/// For each kind that has GPUs. The best way's strategy is planned again with one GPU more, and
-/// with as many sequences for each GPU as before, to the nearest multiple of those that own
-/// sequences.
+/// For each kind that has GPUs: what one more brings, in a cluster of more than 32 GPUs one more
+/// for each group, which keeps groups alike. The best way's strategy is planned again in as many
+/// groups, and with as many sequences for each GPU as before, to the nearest multiple of those that
+/// own sequences.
 std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
                                  const WaysRequest& request, const Scorer& score);
 

@@ -94,6 +94,23 @@ class WaySearch {
     return out;
   }
 
+  /// The way, or where it does not fit the same with whole layers recomputed, if that does.
+  Way or_leaner(Way way) const {
+    const bool by_module =
+        way.request.strategy == Strategy::zebra || way.request.strategy == Strategy::dist_ep;
+    const bool may_need_less = by_module && scenario_.training.recompute == Recompute::automatic;
+    if (way.jobs.empty() || way.fits() || !may_need_less) return way;
+    Scenario leaner = way.jobs.front().scenario;
+    leaner.training.recompute = Recompute::layer;
+    Way out = planned(leaner, way.kinds, way.request);
+    if (!out.fits()) return way;
+    out.jobs.front().plan.notes.push_back(
+        fmt::format("{} on {}: whole layers are recomputed (--recompute layer), since per module "
+                    "it does not fit",
+                    name_of(way.request.strategy), use_of(way, scenario_)));
+    return out;
+  }
+
   void on(const Scenario& scenario, const Kinds& kinds, const PlanRequest& request) {
     switch (request.strategy) {
       case Strategy::ep_ideal:
@@ -126,8 +143,17 @@ class WaySearch {
 
   /// The kinds that do attention, in every way that leaves some for the experts.
   void with_roles(const Scenario& scenario, const Kinds& kinds, PlanRequest request) {
+    const bool like_zebra = request.strategy == Strategy::dist_ep;
+    for (const Way& way : ways_) {  // the same GPUs are good at attention
+      if (!like_zebra || way.request.strategy != Strategy::zebra || way.kinds != kinds) continue;
+      request.attention_kinds = way.request.attention_kinds;
+      if (!request.groups) request.groups = way.request.groups;
+      return ways_.push_back(or_leaner(planned(scenario, kinds, request)));
+    }
+    const bool are_given = !request.attention_kinds.empty();
     std::vector<Way> found;
-    for (const Kinds& attention : choices_of(kinds)) {
+    for (const Kinds& attention :
+         are_given ? std::vector<Kinds>{request.attention_kinds} : choices_of(kinds)) {
       if (attention.size() == kinds.size()) continue;
       request.attention_kinds = attention;
       const std::size_t owners = gpus_in(scenario, attention);
@@ -140,7 +166,7 @@ class WaySearch {
     if (tune && found.front().obstacle.empty()) {
       return with_assignments(scenario, kinds, std::move(found));
     }
-    ways_.push_back(std::move(found.front()));
+    ways_.push_back(or_leaner(std::move(found.front())));
   }
 
   /// Roles and groups are told apart by the quicker gather-and-squeeze; the best few get the
@@ -152,7 +178,7 @@ class WaySearch {
       if (found.size() == most || !way.obstacle.empty()) break;
       PlanRequest request = way.request;
       request.assignment = ExpertAssignment::gather_and_squeeze;
-      found.push_back(planned(scenario, kinds, request));
+      found.push_back(or_leaner(planned(scenario, kinds, request)));
     }
     rank_ways(found);
     ways_.push_back(std::move(found.front()));

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <optional>
 
 #include "report/result_pieces.hpp"
 #include "report/table.hpp"
@@ -101,13 +101,13 @@ class PlanText {
         {"best against", "speedup", "if costs are off", "under skew p5", "p50", "p95", "verdict"});
     for (const Json& rival : comparisons) {
       const bool tie = json_at(rival, {"tie"}) == true;
-      table.add_row({text_at(rival, {"with"}), ratio_cell(number_at(rival, {"speedup"})),
-                     fmt::format("{} to {}", ratio_cell(number_at(rival, {"least_speedup"})),
-                                 ratio_cell(number_at(rival, {"most_speedup"}))),
-                     ratio_cell(number_at(rival, {"speedup_p5"})),
-                     ratio_cell(number_at(rival, {"speedup_p50"})),
-                     ratio_cell(number_at(rival, {"speedup_p95"})),
-                     tie ? paint_(Tone::bad, "tie") : "holds"});
+      table.add_row(
+          {text_at(rival, {"with"}), ratio_cell(number_at(rival, {"speedup"})),
+           range_cell(number_at(rival, {"least_speedup"}), number_at(rival, {"most_speedup"})),
+           ratio_cell(number_at(rival, {"speedup_p5"})),
+           ratio_cell(number_at(rival, {"speedup_p50"})),
+           ratio_cell(number_at(rival, {"speedup_p95"})),
+           tie ? paint_(Tone::bad, "tie") : "holds"});
     }
     std::string out = table.text(paint_.on());
     for (const Json& rival : comparisons) {
@@ -119,6 +119,11 @@ class PlanText {
       out += wrapped(fmt::format("  {} wins with {}", text_at(rival, {"with"}), turned), "    ");
     }
     return out + skew();
+  }
+
+  static std::string range_cell(std::optional<double> least, std::optional<double> most) {
+    if (!least || !most) return "-";
+    return fmt::format("{} to {}", ratio_cell(least), ratio_cell(most));
   }
 
   std::string skew() const {
@@ -142,9 +147,11 @@ class PlanText {
       const auto rate = number_at(gain, {"tokens_per_s"});
       const double share = number_at(gain, {"gain_fraction"}).value_or(0);
       constexpr double hundred = 100;
-      out += fmt::format("one more {}: {:+.1f} % ({} tokens/s with {} sequences)\n",
-                         text_at(gain, {"gpu"}), hundred * share, count_cell(rate),
-                         count_cell(number_at(gain, {"global_batch_sequences"})));
+      const double gpus = number_at(gain, {"gpus"}).value_or(1);
+      out +=
+          fmt::format("{} more {}: {:+.1f} % ({} tokens/s with {} sequences)\n",
+                      gpus == 1 ? "one" : count_cell(gpus), text_at(gain, {"gpu"}), hundred * share,
+                      count_cell(rate), count_cell(number_at(gain, {"global_batch_sequences"})));
     }
     return out;
   }

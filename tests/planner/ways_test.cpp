@@ -55,9 +55,10 @@ TEST(Ways, AreEachStrategyOnAllGpusOnEachKindAndOneJobForEachKind) {
 }
 
 TEST(Ways, KeepTheirRatesWhenTheGpusAreNamedInAnotherOrder) {
-  const SmallScenario first{.layers = 4, .experts = 6, .cluster = "2xA40,3xV100-16GB", .batch = 12};
+  const SmallScenario first{
+      .layers = 4, .experts = 12, .cluster = "2xA40,4xV100-16GB", .batch = 24};
   SmallScenario second = first;
-  second.cluster = "3xV100-16GB,2xA40";
+  second.cluster = "4xV100-16GB,2xA40";
   const auto here = rates(make_scenario(first));
   for (const auto& [name, rate] : rates(make_scenario(second))) {
     ASSERT_TRUE(here.contains(name)) << name;
