@@ -143,8 +143,10 @@ class WaySearch {
 
   /// The kinds that do attention, in every way that leaves some for the experts.
   void with_roles(const Scenario& scenario, const Kinds& kinds, PlanRequest request) {
-    const bool like_zebra = request.strategy == Strategy::dist_ep;
-    for (const Way& way : ways_) {  // the same GPUs are good at attention
+    constexpr std::size_t few_gpus = 32;
+    const bool like_zebra =  // the same GPUs are good at attention
+        request.strategy == Strategy::dist_ep && gpus_in(scenario, kinds) > few_gpus;
+    for (const Way& way : ways_) {
       if (!like_zebra || way.request.strategy != Strategy::zebra || way.kinds != kinds) continue;
       request.attention_kinds = way.request.attention_kinds;
       if (!request.groups) request.groups = way.request.groups;
