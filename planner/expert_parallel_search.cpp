@@ -45,9 +45,9 @@ class Tuning {
         order_(order) {}
 
   void run() {
+    const std::vector<std::uint32_t> microbatches = microbatches_to_try();
     may_fit_ = trials_.parameters_fit(expert_parallel_schedule(scenario_, shape_));
     if (!may_fit_ && request_.fitting_only) return;
-    const std::vector<std::uint32_t> microbatches = microbatches_to_try();
     if (request_.first_fit) {
       smallest_chunks_fit(microbatches.back());
       return;

@@ -97,9 +97,9 @@ class BadInput : public ::testing::Test {
 TEST_F(BadInput, UnknownCommandsAndFlagsAreAnsweredWithTheNearestOne) {
   expect_refusals(
       "zebroid ",
-      {{"", {"which command? simulate, sweep, verify, list, show", "zebroid --help"}},
+      {{"", {"which command? plan, simulate, sweep, verify, list, show", "zebroid --help"}},
        {"simulte", {"unknown command 'simulte'; did you mean 'simulate'?"}},
-       {"frobnicate", {"unknown command 'frobnicate' (known: simulate, sweep"}},
+       {"frobnicate", {"unknown command 'frobnicate' (known: plan, simulate, sweep"}},
        {"--verson", {"unknown flag '--verson'; did you mean '--version'?"}},
        {"--json list", {"'--json' comes after the command", "zebroid list --help"}},
        {"simulate --modl x", {"unknown flag '--modl'; did you mean '--model'?"}},
@@ -125,7 +125,8 @@ TEST_F(BadInput, UnknownNamesAreAnsweredWithTheNearestOne) {
                    {"--cluster 4xV100", {"'V100'", "V100-16GB"}},
                    {"--cluster A40", {"unknown cluster 'A40'", "4xA40"}},
                    {"--strategy zebro", {"--strategy", "'zebro'; did you mean 'zebra'?"}},
-                   {"--strategy pipeline", {"--strategy", "'pipeline' (known: ep, zebra, pp)"}},
+                   {"--strategy pipeline",
+                    {"--strategy", "'pipeline' (known: ep, dist-ep, ep-ideal, pp, zebra)"}},
                    {"--expert-assignment evn", {"'evn'; did you mean 'even'?"}},
                    {"--recompute modul", {"recompute", "'modul'; did you mean 'module'?"}},
                    {"--optimizer adam", {"optimizer", "'adam'; did you mean 'adamw'?"}},
@@ -427,23 +428,24 @@ TEST_F(BadFile, WithANameThatIsNotUtf8IsReadAndNamedLegibly) {
 // --- plans that cannot be ---
 
 TEST_F(BadInput, RequestsThatNoPlanMeetsSayWhatWould) {
-  expect_refusals("zebroid simulate --scenario base.json ",
-                  {{"--cluster 40xA40 --strategy ep --groups 1",
-                    {"12 experts cannot be spread over 40 GPUs", "use more groups"}},
-                   {"--cluster 2xA40,20xT4 --strategy zebra --groups 1",
-                    {"12 experts cannot be spread over 20 expert GPUs", "use more groups"}},
-                   {"--cluster 2xA40,26xT4 --strategy zebra",
-                    {"12 experts", "26 expert GPUs", "2 attention GPUs"}},
-                   {"--strategy zebra --groups 3", {"3 zebra groups", "2 attention GPUs"}},
-                   {"--strategy ep --groups 5", {"5 expert-parallel groups", "there are 4"}},
-                   {"--strategy ep --global-batch 3", {"batch of 3", "at least 4 sequences"}},
-                   {"--strategy zebra --global-batch 7 --microbatches 4",
-                    {"batch of 7", "4 microbatches", "at least 8 sequences"}},
-                   {"--global-batch 1",
-                    {"zebra: a global batch of 1", "at least 2 sequences",
-                     "\nep: a global batch of 1", "at least 4 sequences"}},
-                   {"--cluster 4xA40 --strategy zebra",
-                    {"at least two kinds", "A40 only", "try --strategy ep"}}});
+  expect_refusals(
+      "zebroid simulate --scenario base.json ",
+      {{"--cluster 40xA40 --strategy ep --groups 1",
+        {"12 experts cannot be spread over 40 GPUs", "use more groups"}},
+       {"--cluster 2xA40,20xT4 --strategy zebra --groups 1",
+        {"12 experts cannot be spread over 20 expert GPUs", "use more groups"}},
+       {"--cluster 2xA40,26xT4 --strategy zebra",
+        {"12 experts", "26 expert GPUs", "2 attention GPUs"}},
+       {"--strategy zebra --groups 3", {"3 zebra groups", "2 attention GPUs"}},
+       {"--strategy ep --groups 5", {"5 expert-parallel groups", "there are 4"}},
+       {"--strategy ep --global-batch 3", {"batch of 3", "at least 4 sequences"}},
+       {"--strategy zebra --global-batch 7 --microbatches 4",
+        {"batch of 7", "4 microbatches", "at least 8 sequences"}},
+       {"--global-batch 1 --microbatches 2",
+        {"zebra: a global batch of 1", "at least 4 sequences", "\nep: a global batch of 1",
+         "at least 8 sequences", "\npp: a global batch of 1", "at least 2 sequences"}},
+       {"--cluster 4xA40 --strategy zebra",
+        {"at least two kinds", "A40 only", "try --strategy ep"}}});
 }
 
 TEST_F(BadInput, ADenseModelIsRefusedKindly) {

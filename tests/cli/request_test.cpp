@@ -167,7 +167,8 @@ TEST(Outputs, OfTwoRunsAreTheSameBytes) {
   };
   const auto first = outputs();
   const auto second = outputs();
-  EXPECT_EQ(first.size(), 9) << "stdout and four files for each of two strategies";
+  EXPECT_EQ(first.size(), 25)
+      << "stdout and four files for each of five strategies, of ep-ideal two";
   for (const auto& [name, content] : first) {
     EXPECT_FALSE(content.empty()) << name;
     EXPECT_TRUE(content == second.at(name)) << name;

@@ -193,7 +193,8 @@ TEST(Sweep, SaysOfEachPointWhatSimulateSays) {
   for (const char* assignment : {"even", "gather-and-squeeze-printed"}) {
     expect_points_as_simulated("--strategy zebra --expert-assignment " + std::string(assignment));
   }
-  if (has_simgrid()) expect_points_as_simulated("--engine both --slow rank=0:0.5 ");
+  if (has_simgrid())
+    expect_points_as_simulated("--strategy zebra --strategy ep --engine both --slow rank=0:0.5 ");
 }
 
 TEST_F(SweepOutput, IsForetoldOnATerminal) {

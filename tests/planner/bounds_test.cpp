@@ -183,10 +183,10 @@ RC_GTEST_PROP(ZebraBound, IsNoLaterThanTheEndOfBackwardInTheSimulation, ()) {
 }
 
 TEST(ZebraBound, IsWithinTwoPercentOfTheSimulationForMixtralOnTwelveGpus) {
-  Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", 16384);
+  Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", 32768);
   set_routing(scenario, "uniform", 0);
   scenario.training.global_batch_sequences = default_global_batch(scenario);
-  const ZebraShape shape = zebra_shape(scenario, 1, 1, 8);
+  const ZebraShape shape = zebra_shape(scenario, 1, 1, 4);
   const double makespan = makespan_of(scenario, zebra_schedule(scenario, shape));
   const double bound = zebra_bound(scenario, shape).value;
   EXPECT_LE(bound, makespan);
