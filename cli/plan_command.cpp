@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "cli/commands.hpp"
 #include "cli/output_files.hpp"
@@ -281,11 +282,15 @@ class PlanDocument {
     return fmt::format("{}", fmt::join(names, " and "));
   }
 
+  /// Over the best of each use: what else the GPUs could do.
   std::string speedups() const {
     std::string out;
+    std::set<Use> told;
     for (const Comparison& rival : findings_.verdict.rivals) {
+      const Way& way = findings_.ways[rival.way];
+      if (!told.insert(way.use).second) continue;
       out += fmt::format("{}{:.2f}x as fast as {}", out.empty() ? "" : ", ", rival.speedup,
-                         label_of(findings_.ways[rival.way], scenario_));
+                         label_of(way, scenario_));
     }
     return out;
   }

@@ -451,6 +451,15 @@ TEST(Written, ResultsSatisfyTheirSchema) {
   EXPECT_EQ(Schema("result").faults(parse_json(output.out, "result").root), "");
 }
 
+TEST(Written, PlansSatisfyTheirSchema) {
+  for (const char* cluster : {"2xA40,2xV100-16GB", "2xA40", "2xT4,1xT4"}) {
+    const testing::Ran output = testing::run_zebroid(
+        std::string("plan --json --explain --model mixtral-w1 --sequence-length 1024 --cluster ") +
+        cluster);
+    EXPECT_EQ(Schema("result").faults(parse_json(output.out, "result").root), "") << cluster;
+  }
+}
+
 TEST(Written, ResultsThatDoNotFitSatisfyTheirSchema) {
   const testing::Ran output = testing::run_zebroid(
       "simulate --json --model mixtral-8x7b --cluster 2xA40,2xV100-16GB "
