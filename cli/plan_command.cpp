@@ -61,9 +61,7 @@ void search(const Scenario& scenario, const WaysRequest& request, const Skew& sk
   rank_ways(findings.ways);
   if (findings.ways.empty() || !findings.ways.front().fits()) {
     for (const Way& way : findings.ways) {
-      const bool may_change = way.obstacle.empty() && way.use == Use::everything;
-      findings.changes.push_back(may_change ? smallest_change(scenario, way.request, score)
-                                            : std::string());
+      findings.changes.push_back(change_of(scenario, way, score));
     }
     return;
   }
