@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Zebra parallelism beside expert parallelism on six A40 and six V100, then over GPU counts and sequence lengths.
+# The verdict on six A40 and six V100, then zebra beside expert parallelism over GPU counts and sequence lengths.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/lib.sh
@@ -12,11 +12,11 @@ run() {
   echo "\$ zebroid $*" >&2
   build/release/zebroid "$@"
 }
-mixtral=(--model mixtral-d1 --cluster o1 --strategy zebra --strategy ep)
+mixtral=(--model mixtral-d1 --cluster 6xA40,6xV100-16GB)
 
-run simulate "${mixtral[@]}" --sequence-length 16384 --svg demo/step.svg --trace demo/step.trace.json |
-  tee demo/table.txt
-run simulate "${mixtral[@]}" --sequence-length 16384 --json >demo/result.json
+run plan "${mixtral[@]}" --sequence-length 16384 --svg demo/step.svg --trace demo/step.trace.json \
+  --schedule demo/step.schedule.json | tee demo/verdict.txt
+run plan "${mixtral[@]}" --sequence-length 16384 --json >demo/verdict.json
 run sweep "${mixtral[@]}" --vary cluster.A40=2:8:2 --vary cluster.V100-16GB=2:8:2 \
   --vary training.sequence_length=4096,8192,16384,32768 --output demo/sweep.ndjson --svg demo/sweep.svg
 
