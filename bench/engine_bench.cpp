@@ -301,11 +301,9 @@ struct ZebraWorkload {
       scenario.shares =
           make_routing(scenario.routing, all, scenario.model.experts, scenario.model.top_k);
     }
-    ZebraShape shape;
-    shape.groups.push_back(
-        {gpus_of_kinds(scenario.cluster, {0}), gpus_of_kinds(scenario.cluster, {1})});
-    shape.microbatches = 8;
-    shape.offload.assign(scenario.model.layers.size(), offload);
+    ZebraShape shape = zebra_shape(
+        {{gpus_of_kinds(scenario.cluster, {0}), gpus_of_kinds(scenario.cluster, {1})}}, 8);
+    place_evenly(scenario.model, std::vector(scenario.model.layers.size(), offload), shape);
     schedule = zebra_schedule(scenario, shape);
     const PredictedLoad load(schedule, scenario);
     schedule =
@@ -332,8 +330,11 @@ void simgrid_zebra(benchmark::State& state) {
 void plan_zebra(benchmark::State& state, std::uint32_t sequence_length) {
   Scenario scenario = scenario_of("mixtral-d1", "6xA40,6xV100-16GB", sequence_length);
   scenario.training.global_batch_sequences = default_global_batch(scenario);
-  const Scorer score = [](const Schedule& schedule, const Load& load, bool launch_rule) {
-    return simulate(schedule, load, {.launch_rule = launch_rule, .verified = true});
+  const Scorer score = [](const Schedule& schedule, const Load& load, const RunRules& rules) {
+    return simulate(schedule, load,
+                    {.launch_rule = rules.launch_rule,
+                     .compute_in_order = rules.compute_in_order,
+                     .verified = true});
   };
   for (auto _ : state) benchmark::DoNotOptimize(plan(scenario, {}, score));
 }

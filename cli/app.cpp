@@ -58,7 +58,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
                      "sequences per iteration, or max [64Ki tokens per GPU]");
   command.add_option("--microbatches", request.microbatches, "a number or auto");
   command.add_option("--chunks", request.chunks,
-                     "cuts of every all-to-all of ep: a number or auto");
+                     "cuts of every all-to-all: a number or auto");
   command.add_option("--groups", request.groups, "copies of the model: a number or auto");
   command
       .add_option("--strategy", request.strategies,
@@ -66,7 +66,8 @@ void add_request_flags(CLI::App& command, Flags& flags) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--expert-assignment", request.expert_assignment,
-                     "even, gather-and-squeeze or gather-and-squeeze-printed [gather-and-squeeze]");
+                     "even, gather-and-squeeze, gather-and-squeeze-printed or optimal "
+                     "[gather-and-squeeze]");
   command.add_option("--recompute", request.recompute, "auto, none, module or layer [auto]");
   command.add_option("--optimizer", request.optimizer, "adamw or adamw-8bit [adamw]");
   command.add_option("--routing", request.routing, "uniform, lognormal:SIGMA or a file [uniform]");

@@ -230,9 +230,10 @@ Json combined_json(const std::vector<PredictedJob>& jobs, std::vector<Json> part
 }  // namespace
 
 Scorer make_scorer(Fidelity fidelity) {
-  return [fidelity](const Schedule& schedule, const Load& load, bool launch_rule) {
+  return [fidelity](const Schedule& schedule, const Load& load, const RunRules& rules) {
     return simulate(schedule, load,
-                    {.launch_rule = launch_rule,
+                    {.launch_rule = rules.launch_rule,
+                     .compute_in_order = rules.compute_in_order,
                      .verified = true,
                      .fidelity = fidelity,
                      .poll = stop_if_interrupted});

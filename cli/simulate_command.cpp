@@ -71,7 +71,7 @@ int simulate_file_command(const std::string& path, const PredictionRequest& pred
   refuse_faults(file.schedule, path);
   const PredictedLoad load(file.schedule, file.scenario);
   Plan plan;
-  plan.timeline = make_scorer(predictor.fast_fidelity())(file.schedule, load, true);
+  plan.timeline = make_scorer(predictor.fast_fidelity())(file.schedule, load, {});
   plan.memory = peak_memory(file.schedule, file.scenario, load);
   plan.schedule = std::move(file.schedule);
   judge(plan, file.scenario);

@@ -33,7 +33,7 @@ const std::vector<std::string>& strategy_names() {
 
 const std::vector<std::string>& expert_assignment_names() {
   static const std::vector<std::string> names = {"even", "gather-and-squeeze",
-                                                 "gather-and-squeeze-printed"};
+                                                 "gather-and-squeeze-printed", "optimal"};
   return names;
 }
 
@@ -73,7 +73,8 @@ Plan plan(const Scenario& scenario, const PlanRequest& request, const Scorer& sc
       break;
   }
   Plan out = trials.finish();
-  if (request.strategy == Strategy::zebra && request.assignment != ExpertAssignment::even) {
+  if (request.strategy == Strategy::zebra && request.assignment != ExpertAssignment::even &&
+      request.assignment != ExpertAssignment::optimal) {
     const std::string why = why_none_move(out.schedule);
     if (!why.empty()) out.notes.push_back(why);
   }

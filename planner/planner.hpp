@@ -22,7 +22,9 @@ inline const std::string& name_of(Strategy strategy) {
 }
 
 /// How zebra spreads experts: all on expert GPUs, or some on attention GPUs by HeterMoE's Algorithm
-/// 1 with line 4 as its prose and units say or as printed (planner/assignment.hpp).
+/// 1 with line 4 as its prose and units say or as printed (planner/assignment.hpp), or any number
+/// in each layer, found together with the microbatches, and compute in an order in which no GPU
+/// idles while it could run an op; that is never slower than the others but the printed form.
 enum class ExpertAssignment : std::uint8_t {
   even,
   gather_and_squeeze,
@@ -49,8 +51,14 @@ struct PlanRequest {
   bool exhaustive = false;
 };
 
-/// Times a schedule that has no faults; with or without the launch rule.
-using Scorer = std::function<Timeline(const Schedule&, const Load&, bool launch_rule)>;
+/// Which rules of docs/architecture.md a scorer keeps.
+struct RunRules {
+  bool launch_rule = true;
+  bool compute_in_order = true;  ///< else a stream that is free runs what it can
+};
+
+/// Times a schedule that has no faults.
+using Scorer = std::function<Timeline(const Schedule&, const Load&, const RunRules&)>;
 
 /// The best schedule found, with what it was judged by.
 struct Plan {

@@ -16,7 +16,7 @@ double rerun(const Way& way, const Scorer& score, const Change& change) {
     Scenario scenario = job.scenario;
     change(scenario);
     const Schedule& schedule = job.plan.schedule;
-    const Timeline timeline = score(schedule, PredictedLoad(schedule, scenario), true);
+    const Timeline timeline = score(schedule, PredictedLoad(schedule, scenario), {});
     out += static_cast<double>(scenario.training.global_batch_sequences) *
            scenario.training.sequence_length / timeline.makespan().value;
   }

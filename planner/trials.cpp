@@ -86,6 +86,24 @@ std::optional<Candidate> Trials::evaluate_to_win(std::uint32_t order, const Sche
   return judged(order, schedule, free_run);
 }
 
+Trials::Judgement Trials::offer_in(Order order, std::uint32_t number, const Schedule& schedule) {
+  Judgement out;
+  std::optional<Candidate> candidate;
+  if (order == Order::as_listed) {
+    const Timeline run = simulate(schedule);
+    out.makespan = run.makespan();
+    if (may_win(out.makespan)) candidate = judged(number, schedule, run);
+  } else {
+    const Timeline run = simulate(schedule, false);
+    out.makespan = run.makespan();
+    if (may_win(out.makespan)) candidate = evaluate_to_win(number, order_by_start(schedule, run));
+  }
+  if (!candidate) return out;
+  out = {candidate->makespan, candidate->excess};
+  offer(std::move(candidate));
+  return out;
+}
+
 void Trials::offer(std::optional<Candidate> candidate) {
   if (!candidate) return;
   if (!best_.has_value() || candidate->better_than(*best_)) best_ = std::move(candidate);
@@ -113,7 +131,7 @@ Plan Trials::finish() {
   if (!faults.empty()) {
     throw Error(ErrorKind::internal, "the planner made a faulty schedule: " + faults[0].message);
   }
-  out.timeline = score_(out.schedule, PredictedLoad(out.schedule, scenario_), true);
+  out.timeline = score_(out.schedule, PredictedLoad(out.schedule, scenario_), {});
   out.memory = std::move(best_->memory);
   out.candidates_simulated = simulated_;
   out.notes = std::move(notes_);
@@ -121,9 +139,11 @@ Plan Trials::finish() {
   return out;
 }
 
-Timeline Trials::simulate(const Schedule& schedule) {
+Timeline Trials::simulate(const Schedule& schedule, bool compute_in_order) {
   ++simulated_;
-  return score_(schedule, PredictedLoad(schedule, scenario_), false);
+  for (const Rank& rank : schedule.ranks) ops_simulated_ += schedule.programs[rank.program].size();
+  return score_(schedule, PredictedLoad(schedule, scenario_),
+                {.launch_rule = false, .compute_in_order = compute_in_order});
 }
 
 Candidate Trials::judged(std::uint32_t order, const Schedule& schedule,

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "planner/planner.hpp"
@@ -59,6 +60,24 @@ class Trials {
     return judged(order, schedule, simulate(schedule));
   }
 
+  /// Of compute ops: the schedule's own, or that of a run in which no GPU idles while it could run
+  /// one.
+  enum class Order : std::uint8_t { as_listed, conserving };
+  /// How good a candidate turned out.
+  struct Judgement {
+    Seconds makespan;
+    Bytes excess{std::numeric_limits<double>::infinity()};  ///< where it is too slow to matter
+
+    friend bool operator<(const Judgement& a, const Judgement& b) {
+      return std::tuple(a.excess.value > 0, a.makespan, a.excess) <
+             std::tuple(b.excess.value > 0, b.makespan, b.excess);
+    }
+  };
+  /// Offers a schedule in one of these orders, unless it is too slow; number: as Candidate::order.
+  Judgement offer_in(Order order, std::uint32_t number, const Schedule& schedule);
+  /// Ops of all ranks, simulated so far.
+  std::size_t ops_simulated() const { return ops_simulated_; }
+
   void offer(std::optional<Candidate> candidate);
   bool has_fitting() const { return best_.has_value() && best_->fits(); }
 
@@ -76,7 +95,7 @@ class Trials {
   Plan finish();
 
  private:
-  Timeline simulate(const Schedule& schedule);
+  Timeline simulate(const Schedule& schedule, bool compute_in_order = true);
   Candidate judged(std::uint32_t order, const Schedule& schedule, const Timeline& free_run) const;
 
   const Scenario& scenario_;
@@ -88,6 +107,7 @@ class Trials {
   std::string unfit_;    ///< why parameters did not fit, where they did not
   std::uint32_t simulated_ = 0;
   std::vector<std::string> notes_;
+  std::size_t ops_simulated_ = 0;
 };
 
 /// A candidate before its schedule is made.

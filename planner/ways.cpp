@@ -179,7 +179,7 @@ class WaySearch {
     for (const Way& way : screened) {
       if (found.size() == most || !way.obstacle.empty()) break;
       PlanRequest request = way.request;
-      request.assignment = ExpertAssignment::gather_and_squeeze;
+      request.assignment = ExpertAssignment::optimal;
       found.push_back(or_leaner(planned(scenario, kinds, request)));
     }
     rank_ways(found);

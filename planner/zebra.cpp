@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 
-#include "planner/assignment.hpp"
 #include "planner/builder.hpp"
 #include "schedule/exchanges.hpp"
 
@@ -27,7 +26,7 @@ class ZebraBuilder {
         recompute_(scenario.training.recompute == Recompute::automatic
                        ? Recompute::module
                        : scenario.training.recompute),
-        builder_(scenario, shape.microbatches, 1) {}
+        builder_(scenario, shape.microbatches, shape.chunks) {}
 
   Schedule run() {
     add_ranks();
@@ -86,15 +85,11 @@ class ZebraBuilder {
   void place_experts(std::uint32_t g) {
     Members& group = groups_[g];
     const auto expert_gpus = static_cast<std::uint32_t>(group.experts.size());
-    std::uint32_t moe_layer = 0;
     for (std::uint32_t l = 0; l < scenario_.model.layers.size(); ++l) {
       auto& expert_on = group.expert_on.emplace_back();
       auto& holders = group.holders.emplace_back();
       if (!scenario_.model.layers[l].has_experts) continue;
-      for (const std::uint32_t holder :
-           zebra_holders(scenario_.model.experts, expert_gpus,
-                         static_cast<std::uint32_t>(group.attention.size()), moe_layer++,
-                         shape_.offload[l])) {
+      for (const std::uint32_t holder : shape_.groups[g].placement[l]) {
         expert_on.push_back(holder < expert_gpus ? group.experts[holder]
                                                  : group.attention[holder - expert_gpus]);
       }
@@ -109,6 +104,16 @@ class ZebraBuilder {
   void each_microbatch(const Body& body) {
     for (std::uint16_t j = 0; j < shape_.microbatches; ++j) body(j);
   }
+  /// Of each microbatch, one after the other.
+  template <class Body>
+  void each_chunk(Op op, const Body& body) {
+    for (op.microbatch = 0; op.microbatch < shape_.microbatches; ++op.microbatch) {
+      for (op.chunk = 0; op.chunk < shape_.chunks; ++op.chunk) body(op);
+    }
+  }
+  void exchange(const Members& group, const Op& op) {
+    each_chunk(op, [&](const Op& chunk) { builder_.exchange(group.all, chunk); });
+  }
   void compute(const std::vector<RankId>& ranks, const Op& op) {
     for (const RankId rank : ranks) builder_.compute(rank, op);
   }
@@ -120,15 +125,10 @@ class ZebraBuilder {
       compute(group.attention, {Work::attention, pass, 0, l, j, 0});
     });
     if (!has_experts(l)) return;
-    each_microbatch([&](std::uint16_t j) {
-      builder_.exchange(group.all, {Work::dispatch, pass, 0, l, j, 0});
-    });
-    each_microbatch([&](std::uint16_t j) {
-      compute(group.holders[l], {Work::expert, pass, 0, l, j, 0});
-    });
-    each_microbatch([&](std::uint16_t j) {
-      builder_.exchange(group.all, {Work::combine, pass, 0, l, j, 0});
-    });
+    exchange(group, {Work::dispatch, pass, 0, l, 0, 0});
+    each_chunk({Work::expert, pass, 0, l, 0, 0},
+               [&](const Op& chunk) { compute(group.holders[l], chunk); });
+    exchange(group, {Work::combine, pass, 0, l, 0, 0});
   }
 
   void head(const Members& group, std::uint16_t last) {
@@ -142,15 +142,10 @@ class ZebraBuilder {
     const Pass pass = Pass::backward;
     if (recompute_ == Recompute::layer) forward(group, l, Pass::recompute);
     if (has_experts(l)) {
-      each_microbatch([&](std::uint16_t j) {
-        builder_.exchange(group.all, {Work::dispatch, pass, 0, l, j, 0});
-      });
-      each_microbatch([&](std::uint16_t j) {
-        recompute_then_backward(group.holders[l], {Work::expert, pass, 0, l, j, 0});
-      });
-      each_microbatch([&](std::uint16_t j) {
-        builder_.exchange(group.all, {Work::combine, pass, 0, l, j, 0});
-      });
+      exchange(group, {Work::dispatch, pass, 0, l, 0, 0});
+      each_chunk({Work::expert, pass, 0, l, 0, 0},
+                 [&](const Op& chunk) { recompute_then_backward(group.holders[l], chunk); });
+      exchange(group, {Work::combine, pass, 0, l, 0, 0});
     }
     each_microbatch([&](std::uint16_t j) {
       recompute_then_backward(group.attention, {Work::attention, pass, 0, l, j, 0});
@@ -175,20 +170,19 @@ class ZebraBuilder {
 
 }  // namespace
 
-std::vector<std::uint32_t> zebra_holders(std::uint32_t experts, std::uint32_t expert_gpus,
-                                         std::uint32_t attention_gpus, std::uint32_t moe_layer,
-                                         std::uint32_t offload) {
-  std::vector<std::uint32_t> out =
-      deal_evenly(experts, expert_gpus, moe_layer * (experts % expert_gpus));
-  std::vector<std::uint32_t> given(expert_gpus, 0);
-  std::uint32_t taken = 0;
-  for (std::uint32_t e = experts; e-- > 0;) {  // each expert GPU gives its last ones
-    std::uint32_t& given_here = given[out[e]];
-    if (given_here >= offload) continue;
-    ++given_here;
-    out[e] = expert_gpus + taken++ % attention_gpus;
-  }
+ZebraShape zebra_shape(const RoleGroups& groups, std::uint32_t microbatches) {
+  ZebraShape out;
+  for (const RoleGroup& group : groups) out.groups.push_back({group, {}});
+  out.microbatches = microbatches;
   return out;
+}
+
+void place_evenly(const MoeModel& model, const std::vector<std::uint32_t>& offload,
+                  ZebraShape& shape) {
+  for (ZebraGroup& group : shape.groups) {
+    group.placement = even_placement(model, static_cast<std::uint32_t>(group.experts.size()),
+                                     static_cast<std::uint32_t>(group.attention.size()), offload);
+  }
 }
 
 Schedule zebra_schedule(const Scenario& scenario, const ZebraShape& shape) {

@@ -1,6 +1,7 @@
 #include "planner/zebra_bound.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 #include <utility>
@@ -103,15 +104,16 @@ struct Gap {
 /// its inputs are done on each of them, whoever sends bytes to whom.
 class Bounder {
  public:
-  /// choices[l]: how many experts may move from each expert GPU in layer l.
-  Bounder(const Scenario& scenario, const ZebraShape& shape,
-          const std::vector<std::vector<std::uint32_t>>& choices)
+  Bounder(const Scenario& scenario, const ZebraShape& shape, const std::vector<Placement>& choices,
+          ComputeOrder order)
       : scenario_(scenario),
         microbatches_(shape.microbatches),
+        in_order_(order == ComputeOrder::by_layer),
         costs_(cost_models(scenario)),
         both_ways_(2 * scenario.cluster.latency.value) {
     add_members(shape);
     place_experts(choices);
+    least_tokens_ = std::floor(least_tokens_ / shape.chunks);
   }
 
   Seconds run() const {
@@ -132,9 +134,13 @@ class Bounder {
     }
     const std::vector<Gap> gaps = gaps_of(owner);
     double best = least_of_longer(attention, attention);
+    if (!in_order_) {
+      const Chain way_of_first = along_first(way, gaps);
+      best = std::max(best, least_of_longer(way_of_first, attention));
+    }
     for (const ByChoice<Times>& times : stayed) {
-      best = std::max({best, least_of_longer(attention, along_stream(times, gaps)),
-                       least_of_longer(attention, along_experts(times, gaps))});
+      best = std::max(best, least_of_longer(attention, along_stream(times, gaps)));
+      if (in_order_) best = std::max(best, least_of_longer(attention, along_experts(times, gaps)));
     }
     return {best};
   }
@@ -174,19 +180,16 @@ class Bounder {
     }
   }
 
-  void place_experts(const std::vector<std::vector<std::uint32_t>>& choices) {
+  void place_experts(const std::vector<Placement>& choices) {
     const auto expert_gpus = static_cast<std::uint32_t>(experts_.size());
-    const auto attention_gpus = static_cast<std::uint32_t>(owners_.size());
-    std::uint32_t moe_layer = 0;
     for (std::uint32_t l = 0; l < scenario_.model.layers.size(); ++l) {
       if (!scenario_.model.layers[l].has_experts) continue;
       const std::vector<double>& shares = scenario_.shares[l];
       for (auto* members : {&experts_, &owners_}) {
-        for (Member& member : *members) member.held.emplace_back(choices[l].size());
+        for (Member& member : *members) member.held.emplace_back(choices.size());
       }
-      for (std::size_t o = 0; o < choices[l].size(); ++o) {
-        const std::vector<std::uint32_t> holders = zebra_holders(
-            scenario_.model.experts, expert_gpus, attention_gpus, moe_layer, choices[l][o]);
+      for (std::size_t o = 0; o < choices.size(); ++o) {
+        const std::vector<std::uint32_t>& holders = choices[o][l];
         for (std::uint32_t e = 0; e < holders.size(); ++e) {
           Member& member =
               holders[e] < expert_gpus ? experts_[holders[e]] : owners_[holders[e] - expert_gpus];
@@ -194,7 +197,6 @@ class Bounder {
           if (shares[e] > 0) ++member.held.back()[o].experts_with_rows;
         }
       }
-      ++moe_layer;
     }
   }
 
@@ -336,6 +338,7 @@ class Bounder {
   /// there, or by the way of microbatch 0 over the expert GPUs. Then from the start of each layer's
   /// first backward (of the first head) down to the next, in the same two ways.
   Chain along_attention(const Member& owner, const ByChoice<Times>& way) const {
+    if (!in_order_) return along_attention_stream(owner);
     const std::vector<Times> attention = attention_times(owner);
     const ByChoice<Times> moved = expert_times(owner);
     const Times head = head_times(owner);
@@ -364,6 +367,33 @@ class Bounder {
       first_above = a.first_backward;
     }
     out.fixed += stream_above;
+    return out;
+  }
+
+  /// All work of the owner's stream.
+  Chain along_attention_stream(const Member& owner) const {
+    Chain out;
+    const auto all_of = [](const Times& times) {
+      return times.all + times.all_backward + times.recompute_before + times.recompute_after;
+    };
+    const Times head = head_times(owner);
+    out.fixed = head.all + head.all_backward;
+    for (const Times& layer : attention_times(owner)) out.fixed += all_of(layer);
+    for (const auto& layer : expert_times(owner)) {
+      auto& choices = out.choices.emplace_back();
+      for (const Times& times : layer) choices.push_back(all_of(times));
+    }
+    return out;
+  }
+
+  /// Microbatch 0, forward and backward.
+  Chain along_first(const ByChoice<Times>& way, const std::vector<Gap>& gaps) const {
+    Chain out;
+    for (const Gap& gap : gaps) out.fixed += gap.up + gap.down;
+    for (const auto& layer : way) {
+      auto& choices = out.choices.emplace_back();
+      for (const Times& times : layer) choices.push_back(times.first + times.first_backward);
+    }
     return out;
   }
 
@@ -410,6 +440,7 @@ class Bounder {
 
   const Scenario& scenario_;
   std::uint32_t microbatches_;
+  bool in_order_;
   std::vector<CostModel> costs_;
   double both_ways_;             // two latencies
   std::vector<Member> owners_;   // of the group
@@ -420,17 +451,13 @@ class Bounder {
 
 }  // namespace
 
-Seconds zebra_bound(const Scenario& scenario, const ZebraShape& shape) {
-  std::vector<std::vector<std::uint32_t>> choices;
-  for (const std::uint32_t offload : shape.offload) choices.push_back({offload});
-  return Bounder(scenario, shape, choices).run();
+Seconds zebra_bound(const Scenario& scenario, const ZebraShape& shape, ComputeOrder order) {
+  return zebra_bound_of_all(scenario, shape, {shape.groups.front().placement}, order);
 }
 
 Seconds zebra_bound_of_all(const Scenario& scenario, const ZebraShape& shape,
-                           std::uint32_t most_offload) {
-  std::vector<std::uint32_t> any(most_offload + 1U);
-  std::iota(any.begin(), any.end(), 0);
-  return Bounder(scenario, shape, {scenario.model.layers.size(), any}).run();
+                           const std::vector<Placement>& choices, ComputeOrder order) {
+  return Bounder(scenario, shape, choices, order).run();
 }
 
 }  // namespace zebroid

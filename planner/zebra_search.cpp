@@ -22,24 +22,13 @@ class ZebraSearch {
       : scenario_(scenario), request_(request), trials_(trials) {}
 
   void run() {
-    const std::vector<std::uint32_t> kinds = kinds_by_attention_gain(scenario_);
-    if (kinds.size() < 2) {
-      throw Error(
-          ErrorKind::input,
-          fmt::format("zebra parallelism needs GPUs of at least two kinds, the cluster has {} "
-                      "only; try --strategy ep",
-                      scenario_.cluster.kinds[kinds.front()].name));
-    }
     std::string reason;
     bool tried = false;
-    for (std::size_t cut = 1; cut < kinds.size(); ++cut) {
-      const auto at = kinds.begin() + static_cast<std::ptrdiff_t>(cut);
-      const GpuList attention = gpus_of_kinds(scenario_.cluster, {kinds.begin(), at});
-      const GpuList experts = gpus_of_kinds(scenario_.cluster, {at, kinds.end()});
+    for (const RoleGroups& groups : role_groups(scenario_, request_, "zebra")) {
       try {
-        with_roles(attention, experts);
+        with_roles(groups);
         tried = true;
-      } catch (const Error& error) {  // another cut may do
+      } catch (const Error& error) {  // other roles may do
         if (error.kind() != ErrorKind::input) throw;
         if (reason.empty()) reason = error.what();
       }
@@ -48,69 +37,51 @@ class ZebraSearch {
   }
 
  private:
-  std::uint32_t choose_groups(const GpuList& attention, const GpuList& experts) const {
-    const auto most = static_cast<std::uint32_t>(std::min(attention.size(), experts.size()));
-    const std::uint32_t n = scenario_.model.experts;
-    const auto per_group = [&](std::uint32_t groups) {
-      return static_cast<std::uint32_t>((experts.size() + groups - 1) / groups);
-    };
-    if (request_.groups) {
-      const std::uint32_t groups = *request_.groups;
-      if (groups > most) {
-        throw Error(ErrorKind::input,
-                    fmt::format("{} need at least that many GPUs of each role; there are {} and {}",
-                                count_of(groups, "zebra group"),
-                                count_of(attention.size(), "attention GPU"),
-                                count_of(experts.size(), "expert GPU")));
-      }
-      if (per_group(groups) > n) {
-        throw Error(ErrorKind::input,
-                    fmt::format("{} cannot be spread over {} in one zebra group; use more groups",
-                                count_of(n, "expert"), count_of(per_group(groups), "expert GPU")));
-      }
-      return groups;
-    }
-    for (std::uint32_t groups = 1; groups <= most; ++groups) {
-      if (per_group(groups) <= n) return groups;
-    }
-    throw Error(
-        ErrorKind::input,
-        fmt::format("{} are fewer than the expert GPUs of a zebra group: {} for {}, in at most {}",
-                    count_of(n, "expert"), count_of(experts.size(), "expert GPU"),
-                    count_of(attention.size(), "attention GPU"), count_of(most, "group")));
-  }
-
-  void with_roles(const GpuList& attention, const GpuList& experts) {
-    const std::uint32_t groups = choose_groups(attention, experts);
-    const auto attention_of = cut_into_groups(scenario_.cluster, attention, groups);
-    const auto experts_of = cut_into_groups(scenario_.cluster, experts, groups);
-    ZebraShape shape;
-    for (std::uint32_t g = 0; g < groups; ++g)
-      shape.groups.push_back({attention_of[g], experts_of[g]});
-    const auto owners = static_cast<std::uint32_t>(attention.size());
-    const std::uint32_t least = split_batch(scenario_.training.global_batch_sequences, owners,
-                                            request_.microbatches.value_or(1))
-                                    .back();
+  void with_roles(const RoleGroups& groups) {
+    std::size_t owners = 0;
+    for (const RoleGroup& group : groups) owners += group.attention.size();
+    const std::uint32_t least =
+        split_batch(scenario_.training.global_batch_sequences, static_cast<std::uint32_t>(owners),
+                    request_.microbatches.value_or(1))
+            .back();
     const std::vector<std::uint32_t> candidates =
         request_.microbatches ? std::vector{*request_.microbatches} : microbatch_candidates(least);
-    with_candidates(shape, candidates);
+    ZebraShape shape = zebra_shape(groups, 1);
+    shape.chunks = request_.chunks.value_or(1);
+    const std::vector<std::uint32_t> moved = with_candidates(shape, candidates);
+    if (request_.assignment != ExpertAssignment::optimal) return;
+    search_optimal_assignment(scenario_, request_, {shape, candidates, moved}, order_, trials_);
   }
 
-  void with_candidates(ZebraShape& shape, const std::vector<std::uint32_t>& candidates) {
+  /// Returns the last vector of Algorithm 1; [layers], or none.
+  std::vector<std::uint32_t> with_candidates(ZebraShape& shape,
+                                             const std::vector<std::uint32_t>& candidates) {
     std::vector<Bounded> bounded;
+    const std::vector<Placement> choices = even_choices(shape);
     for (const std::uint32_t r : candidates) {
       const std::uint32_t order = order_;
       order_ += 2;  // even, and with experts moved
-      if (!trials_.admits(r, 1)) continue;
+      if (!trials_.admits(r, shape.chunks)) continue;
       shape.microbatches = r;
-      bounded.push_back({zebra_bound_of_all(scenario_, shape, most_offload(shape)), order, r});
+      bounded.push_back({zebra_bound_of_all(scenario_, shape, choices), order, r});
     }
     if (!request_.exhaustive) best_bound_first(bounded);
+    std::vector<std::uint32_t> moved;
     for (const Bounded& candidate : bounded) {
       if (!request_.exhaustive && !trials_.may_win(candidate.at_least)) break;
       shape.microbatches = candidate.count;
-      with_microbatches(shape, candidate.order);
+      moved = with_microbatches(shape, candidate.order);
     }
+    return moved;
+  }
+
+  std::vector<Placement> even_choices(ZebraShape shape) const {
+    std::vector<Placement> out;
+    for (std::uint32_t offload = 0; offload <= most_offload(shape); ++offload) {
+      place_evenly(scenario_.model, std::vector(scenario_.model.layers.size(), offload), shape);
+      out.push_back(shape.groups.front().placement);
+    }
+    return out;
   }
 
   std::uint32_t most_offload(const ZebraShape& shape) const {
@@ -121,20 +92,24 @@ class ZebraSearch {
     return scenario_.model.experts / static_cast<std::uint32_t>(experts);
   }
 
-  void with_microbatches(ZebraShape shape, std::uint32_t order) {
-    shape.offload.assign(scenario_.model.layers.size(), 0);
+  /// Even, and as Algorithm 1 moves experts, which it returns; [layers], or none.
+  std::vector<std::uint32_t> with_microbatches(ZebraShape shape, std::uint32_t order) {
+    const std::vector<std::uint32_t> none_move(scenario_.model.layers.size(), 0);
+    place_evenly(scenario_.model, none_move, shape);
     const Schedule schedule = zebra_schedule(scenario_, shape);
     if (most_offload(shape) == 0) {
       trials_.offer(trials_.evaluate_to_win(order, schedule));
-      return;
+      return {};
     }
     Candidate even = trials_.evaluate(order, schedule);
-    const std::vector<std::uint32_t> offload = gathered(shape, even);
+    std::vector<std::uint32_t> offload = gathered(shape, even);
     trials_.offer(std::move(even));
-    if (offload == shape.offload) return;
-    shape.offload = offload;
-    if (!request_.exhaustive && !trials_.may_win(zebra_bound(scenario_, shape))) return;
-    trials_.offer(trials_.evaluate_to_win(order + 1, zebra_schedule(scenario_, shape)));
+    if (offload == none_move) return {};
+    place_evenly(scenario_.model, offload, shape);
+    if (request_.exhaustive || trials_.may_win(zebra_bound(scenario_, shape))) {
+      trials_.offer(trials_.evaluate_to_win(order + 1, zebra_schedule(scenario_, shape)));
+    }
+    return offload;
   }
 
   /// Algorithm 1 on the first group, whose times and memory stand for all.

@@ -16,6 +16,8 @@ constexpr auto compute = static_cast<std::size_t>(Stream::compute);
 
 constexpr std::uint8_t bit(std::size_t stream) { return static_cast<std::uint8_t>(1U << stream); }
 
+constexpr std::uint8_t all_streams = (1U << stream_count) - 1;
+
 std::size_t stream_index(const Op& op) { return static_cast<std::size_t>(stream_of(op)); }
 
 }  // namespace
@@ -23,7 +25,9 @@ std::size_t stream_index(const Op& op) { return static_cast<std::size_t>(stream_
 RuleEngine::RuleEngine(const Schedule& schedule, const Load& load, const SimulateOptions& options,
                        const Wires& wires, Fold fold)
     : schedule_(schedule), load_(load), options_(options), fold_(std::move(fold)) {
-  for (const Program& program : schedule.programs) plans_.push_back(plan_of(schedule, program));
+  for (const Program& program : schedule.programs) {
+    plans_.push_back(plan_of(schedule, program, options.compute_in_order));
+  }
   find_members();
   find_traffics(wires);
   find_exchanges();
@@ -39,6 +43,7 @@ RuleEngine::RuleEngine(const Schedule& schedule, const Load& load, const Simulat
     state.exchanges =
         exchange_lists_.at({schedule.ranks[first.value].program, std::move(groups)}).data();
     sm_shares_.push_back(load.sm_share(first));
+    if (!options.compute_in_order) out_of_order_.push_back(state.plan->out_of_order.front());
     if (!options.timeline) continue;
     auto& times = times_.emplace_back(schedule.program_of(first).size());
     for (std::size_t i = 0; i < times.size(); ++i) times[i].rows = costs.rows[i];
@@ -46,7 +51,8 @@ RuleEngine::RuleEngine(const Schedule& schedule, const Load& load, const Simulat
   queue_.resize(std::bit_ceil(states_.size()));
 }
 
-RuleEngine::ProgramPlan RuleEngine::plan_of(const Schedule& schedule, const Program& program) {
+RuleEngine::ProgramPlan RuleEngine::plan_of(const Schedule& schedule, const Program& program,
+                                            bool compute_in_order) {
   ProgramPlan plan;
   const auto ops = static_cast<std::uint32_t>(program.size());
   for (const Op& op : program) ++plan.first.at(stream_index(op) + 1);
@@ -65,6 +71,7 @@ RuleEngine::ProgramPlan RuleEngine::plan_of(const Schedule& schedule, const Prog
     plan.exchange_streams.push_back(bit(stream));
   }
   const Reads reads = zebroid::reads(schedule, program);
+  if (!compute_in_order) plan.out_of_order.emplace_back(program, reads);
   for (std::uint32_t i = 0; i < ops; ++i) {
     Step& step = plan.steps[step_of[i]];
     for (std::uint32_t k = reads.first[i]; k < reads.first[i + 1]; ++k) {
@@ -199,13 +206,14 @@ void RuleEngine::reset() {
   now_ = 0;
   queue_size_ = 0;
   std::fill(launched_.begin(), launched_.end(), 0);
+  for (WorkConserving& order : out_of_order_) order.reset();
   for (std::uint32_t c = 0; c < states_.size(); ++c) {
     State& state = states_[c];
     state.ended.fill(0);
     state.busy = state.dirty = 0;
     state.is_queued = false;
     state.launched = state.in_flight = 0;
-    mark(c, (1U << stream_count) - 1);
+    mark(c, all_streams);
   }
 }
 
@@ -238,6 +246,10 @@ void RuleEngine::try_start(std::uint32_t c, std::size_t stream) {
   State& state = states_[c];
   const ProgramPlan& plan = *state.plan;
   if ((state.busy & bit(stream)) != 0) return;
+  if (!options_.compute_in_order) [[unlikely]] {
+    try_start_out_of_order(c, stream);
+    return;
+  }
   const std::uint32_t at = plan.first[stream] + static_cast<std::uint32_t>(state.ended[stream]);
   if (at == plan.first[stream + 1]) return;
   const Step& step = plan.steps[at];
@@ -247,10 +259,29 @@ void RuleEngine::try_start(std::uint32_t c, std::size_t stream) {
   if (step.place == none) {
     state.busy |= bit(stream);
     begin_compute(c, step.op);
-  } else if (!options_.launch_rule || state.launched == step.place) {
+  } else if (may_launch(state, step)) {
     state.busy |= bit(stream);
     launch(c, step);
   }
+}
+
+/// Exchanges stay in order.
+void RuleEngine::try_start_out_of_order(std::uint32_t c, std::size_t stream) {
+  State& state = states_[c];
+  const ProgramPlan& plan = *state.plan;
+  if (stream == compute) {
+    const std::uint32_t op = out_of_order_[c].next();
+    if (op == WorkConserving::none) return;
+    state.busy |= bit(stream);
+    begin_compute(c, op);
+    return;
+  }
+  const std::uint32_t at = plan.first[stream] + static_cast<std::uint32_t>(state.ended[stream]);
+  if (at == plan.first[stream + 1]) return;
+  const Step& step = plan.steps[at];
+  if (!out_of_order_[c].has_inputs(step.op) || !may_launch(state, step)) return;
+  state.busy |= bit(stream);
+  launch(c, step);
 }
 
 void RuleEngine::begin_compute(std::uint32_t c, std::uint32_t op) {
@@ -316,6 +347,10 @@ void RuleEngine::end_member(std::uint32_t x, std::uint32_t member, double now) {
 }
 
 void RuleEngine::end_step(std::uint32_t c, std::size_t stream, double now) {
+  if (!options_.compute_in_order) [[unlikely]] {
+    end_step_out_of_order(c, stream, now);
+    return;
+  }
   State& state = states_[c];
   const std::uint32_t at =
       state.plan->first[stream] + static_cast<std::uint32_t>(state.ended[stream]++);
@@ -323,6 +358,18 @@ void RuleEngine::end_step(std::uint32_t c, std::size_t stream, double now) {
   if (!times_.empty()) times_[c][step.op].ended = {now};
   state.busy &= static_cast<std::uint8_t>(~bit(stream));
   mark(c, step.readers | bit(stream));
+}
+
+void RuleEngine::end_step_out_of_order(std::uint32_t c, std::size_t stream, double now) {
+  State& state = states_[c];
+  const std::uint32_t at =
+      state.plan->first[stream] + static_cast<std::uint32_t>(state.ended[stream]++);
+  const std::uint32_t op =
+      stream == compute ? out_of_order_[c].running() : state.plan->steps[at].op;
+  if (!times_.empty()) times_[c][op].ended = {now};
+  state.busy &= static_cast<std::uint8_t>(~bit(stream));
+  out_of_order_[c].end(op);
+  mark(c, all_streams);
 }
 
 void RuleEngine::expect_all_ended() const {

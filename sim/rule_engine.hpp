@@ -15,6 +15,7 @@
 #include "schedule/timeline.hpp"
 #include "sim/fold.hpp"
 #include "sim/simulate.hpp"
+#include "sim/work_conserving.hpp"
 
 namespace zebroid {
 
@@ -104,6 +105,7 @@ class RuleEngine {
     std::array<std::uint32_t, stream_count + 1> first{};  ///< step of each stream
     std::vector<std::uint8_t> exchange_streams;           ///< [exchanges], in order of launch
     std::vector<std::uint32_t> exchange_ops;              ///< [exchanges]
+    std::vector<WorkConserving> out_of_order;             ///< one; none when compute is in order
   };
   struct State {
     const ProgramPlan* plan = nullptr;
@@ -117,7 +119,8 @@ class RuleEngine {
     std::uint32_t in_flight = 0;
   };
 
-  static ProgramPlan plan_of(const Schedule& schedule, const Program& program);
+  static ProgramPlan plan_of(const Schedule& schedule, const Program& program,
+                             bool compute_in_order);
   void find_members();
   void find_traffics(const Wires& wires);
   void fill(Traffic& traffic, const Wire& wire) const;
@@ -132,6 +135,11 @@ class RuleEngine {
   double rate(std::uint32_t c) const { return states_[c].in_flight > 0 ? 1 - sm_shares_[c] : 1; }
   void mark(std::uint32_t c, std::uint8_t streams);
   void try_start(std::uint32_t c, std::size_t stream);
+  void try_start_out_of_order(std::uint32_t c, std::size_t stream);
+  void end_step_out_of_order(std::uint32_t c, std::size_t stream, double now);
+  bool may_launch(const State& state, const Step& step) const {
+    return !options_.launch_rule || state.launched == step.place;
+  }
   void begin_compute(std::uint32_t c, std::uint32_t op);
   void launch(std::uint32_t c, const Step& step);
   void begin_transfer(std::uint32_t exchange);
@@ -143,8 +151,9 @@ class RuleEngine {
   SimulateOptions options_;
   Fold fold_;
   std::vector<ProgramPlan> plans_;
-  std::vector<State> states_;      // [classes]
-  std::vector<double> sm_shares_;  // [classes]
+  std::vector<State> states_;                 // [classes]
+  std::vector<double> sm_shares_;             // [classes]
+  std::vector<WorkConserving> out_of_order_;  // [classes]; empty when compute is in order
   std::vector<Traffic> traffics_;
   std::vector<Exchange> exchanges_;
   std::vector<std::uint32_t> launched_;              // [exchanges] members that have

@@ -27,6 +27,9 @@ struct SimulateOptions {
   /// An exchange is launched no earlier than the exchange listed before it on the rank. Off only to
   /// find a good order.
   bool launch_rule = true;
+  /// Each rank's compute ops run in the order in which they are listed. Off only to find a good
+  /// order: then, whenever the stream is free, the first listed of those that can run does.
+  bool compute_in_order = true;
   /// The caller knows that verify() finds no faults.
   bool verified = false;
   Engine engine = Engine::fast;

@@ -12,6 +12,7 @@
 #include "models/config_dir.hpp"
 #include "planner/expert_parallel_bound.hpp"
 #include "planner/pipeline_run.hpp"
+#include "planner/listing.hpp"
 #include "planner/planner.hpp"
 #include "planner/zebra_bound.hpp"
 #include "sim/simulate.hpp"
@@ -150,17 +151,18 @@ ZebraShape zebra_shape(const Scenario& scenario, std::uint32_t attention_kinds,
   const GpuList experts = gpus_of_kinds(scenario.cluster, roles[1]);
   groups =
       static_cast<std::uint32_t>(std::min<std::size_t>({groups, attention.size(), experts.size()}));
-  ZebraShape out;
+  RoleGroups role_groups;
   for (std::uint32_t g = 0; g < groups; ++g) {
-    out.groups.push_back({cut_into_groups(scenario.cluster, attention, groups)[g],
-                          cut_into_groups(scenario.cluster, experts, groups)[g]});
+    role_groups.push_back({cut_into_groups(scenario.cluster, attention, groups)[g],
+                           cut_into_groups(scenario.cluster, experts, groups)[g]});
   }
-  out.microbatches = microbatches;
-  out.offload.assign(scenario.model.layers.size(), 0);
+  ZebraShape out = zebra_shape(role_groups, microbatches);
+  place_evenly(scenario.model, std::vector<std::uint32_t>(scenario.model.layers.size(), 0), out);
   return out;
 }
 
-/// On every layer with experts another number that moves, up to more than there are.
+/// In every layer with experts another number that moves, up to more than there are, or each expert
+/// anywhere.
 ZebraShape random_zebra_shape(const Scenario& scenario) {
   const auto kinds = static_cast<std::uint32_t>(scenario.cluster.kinds.size());
   ZebraShape out = zebra_shape(scenario, *rc::gen::inRange(1U, kinds), *rc::gen::inRange(1U, 4U),
@@ -169,7 +171,16 @@ ZebraShape random_zebra_shape(const Scenario& scenario) {
   RC_PRE(gpus <= scenario.model.experts);
   const std::uint32_t most = scenario.model.experts / gpus + 2;
   const auto offload = *rc::gen::element(0U, most / 2, most);
-  for (std::uint32_t& here : out.offload) here = *rc::gen::inRange(0U, offload + 1);
+  out.chunks = *rc::gen::element(1U, 1U, 3U);
+  if (*rc::gen::weightedElement<bool>({{1, true}, {3, false}})) {
+    testing::place_randomly(scenario.model, out);
+    return out;
+  }
+  std::vector<std::uint32_t> moved;
+  for (std::size_t l = 0; l < scenario.model.layers.size(); ++l) {
+    moved.push_back(*rc::gen::inRange(0U, offload + 1));
+  }
+  place_evenly(scenario.model, moved, out);
   return out;
 }
 
@@ -178,8 +189,24 @@ RC_GTEST_PROP(ZebraBound, IsNoLaterThanTheEndOfBackwardInTheSimulation, ()) {
   const ZebraShape shape = random_zebra_shape(scenario);
   const double end = backward_end_of(scenario, zebra_schedule(scenario, shape)) * (1 + 1e-9);
   RC_ASSERT(zebra_bound(scenario, shape).value <= end);
-  const std::uint32_t most = *std::max_element(shape.offload.begin(), shape.offload.end());
-  RC_ASSERT(zebra_bound_of_all(scenario, shape, most).value <= end);
+  ZebraShape even = shape;
+  place_evenly(scenario.model, std::vector<std::uint32_t>(scenario.model.layers.size(), 0), even);
+  const std::vector<Placement> choices = {even.groups.front().placement,
+                                          shape.groups.front().placement};
+  RC_ASSERT(zebra_bound_of_all(scenario, shape, choices).value <= end);
+}
+
+RC_GTEST_PROP(ZebraBound, HoldsForAnyOrderOfComputeWhenAskedTo, ()) {
+  const Scenario scenario = random_scenario(few_or_many_gpus(2));
+  const ZebraShape shape = random_zebra_shape(scenario);
+  const Schedule schedule = zebra_schedule(scenario, shape);
+  const Timeline run = simulate(schedule, PredictedLoad(schedule, scenario),
+                                {.launch_rule = false, .compute_in_order = false});
+  const Schedule ordered = order_by_start(schedule, run);
+  const double bound = zebra_bound(scenario, shape, ComputeOrder::any).value;
+  RC_ASSERT(bound <= zebra_bound(scenario, shape).value * (1 + 1e-9));
+  RC_ASSERT(bound <= backward_end_of(scenario, schedule) * (1 + 1e-9));
+  RC_ASSERT(bound <= backward_end_of(scenario, ordered) * (1 + 1e-9));
 }
 
 TEST(ZebraBound, IsWithinTwoPercentOfTheSimulationForMixtralOnTwelveGpus) {
@@ -196,7 +223,7 @@ TEST(ZebraBound, IsWithinTwoPercentOfTheSimulationForMixtralOnTwelveGpus) {
 TEST(ZebraBound, CountsNoLatencyWhereTheOnlyAttentionGpuHoldsAllExperts) {
   Scenario scenario = make_scenario({.layers = 1, .experts = 4, .cluster = "1xA40,2xV100-16GB"});
   ZebraShape shape = zebra_shape(scenario, 1, 1, 1);
-  shape.offload = {2};
+  place_evenly(scenario.model, {2}, shape);
   scenario.cluster.latency = {0};
   const double without = zebra_bound(scenario, shape).value;
   scenario.cluster.latency = {1000};

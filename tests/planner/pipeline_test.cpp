@@ -204,7 +204,7 @@ TEST(Pipeline, TakesTheBestOrderAndSplitOfAll) {
       }
       const Schedule schedule = pipeline_schedule(scenario, shape);
       const Timeline run =
-          testing::fast_scorer()(schedule, PredictedLoad(schedule, scenario), false);
+          testing::fast_scorer()(schedule, PredictedLoad(schedule, scenario), {.launch_rule = false});
       best = std::min(best, run.makespan().value);
     }
   }

@@ -86,9 +86,9 @@ TEST(Ways, FoundBeforeTheScorerThrowsAreThere) {
   const Scenario scenario = make_scenario({.cluster = "2xA40,2xV100-16GB", .batch = 8});
   int left = 40;
   const Scorer score = fast_scorer();
-  const Scorer interrupted = [&](const Schedule& schedule, const Load& load, bool launch_rule) {
+  const Scorer interrupted = [&](const Schedule& schedule, const Load& load, const RunRules& rules) {
     if (left-- == 0) throw std::runtime_error("interrupted");
-    return score(schedule, load, launch_rule);
+    return score(schedule, load, rules);
   };
   std::vector<Way> ways;
   EXPECT_THROW(find_ways(scenario, all_strategies(), interrupted, {}, ways), std::runtime_error);
@@ -99,7 +99,7 @@ TEST(Ways, FoundBeforeTheScorerThrowsAreThere) {
 TEST(Ways, ThatCannotFitNameRankComponentAndBytesBeforeAnythingIsSimulated) {
   Scenario scenario = make_scenario({.cluster = "2xA40,2xV100-16GB", .batch = 8});
   for (GpuSpec& kind : scenario.cluster.kinds) kind.memory = gibibytes(1);
-  const Scorer never = [](const Schedule&, const Load&, bool) -> Timeline {
+  const Scorer never = [](const Schedule&, const Load&, const RunRules&) -> Timeline {
     throw std::logic_error("simulated");
   };
   std::vector<Way> ways;

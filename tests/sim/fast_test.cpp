@@ -16,11 +16,9 @@ using testing::make_scenario;
 using testing::TableLoad;
 
 ZebraShape one_group(const Scenario& scenario, std::uint32_t microbatches) {
-  ZebraShape shape;
-  shape.groups.push_back(
-      {gpus_of_kinds(scenario.cluster, {0}), gpus_of_kinds(scenario.cluster, {1})});
-  shape.microbatches = microbatches;
-  shape.offload.assign(scenario.model.layers.size(), 0);
+  ZebraShape shape = zebra_shape(
+      {{gpus_of_kinds(scenario.cluster, {0}), gpus_of_kinds(scenario.cluster, {1})}}, microbatches);
+  place_evenly(scenario.model, std::vector<std::uint32_t>(scenario.model.layers.size(), 0), shape);
   return shape;
 }
 
@@ -41,7 +39,7 @@ class TwoPlusOne : public ::testing::Test {
  protected:
   TwoPlusOne() : scenario_(make_scenario({.experts = 4})), load_(scenario_) {
     ZebraShape shape = one_group(scenario_, 2);
-    shape.offload = {0, 1};
+    place_evenly(scenario_.model, {0, 1}, shape);
     schedule_ = zebra_schedule(scenario_, shape);
     load_.seconds_of = [](RankId rank, const Op& op) {
       const double products = op.pass == Pass::backward ? 2 : 1;

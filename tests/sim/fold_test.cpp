@@ -101,8 +101,11 @@ Timeline run(const Case& c, const Load& load, SimulateOptions options) {
 RC_GTEST_PROP(Fold, ChangesNoTimeOfAnyOp, ()) {
   const Case c = testing::random_case(*rc::gen::element(Nodes::of_one, Nodes::of_several));
   const PredictedLoad load(c.schedule, c.scenario);
-  for (const bool launch_rule : {false, true}) {
-    SimulateOptions options{.launch_rule = launch_rule, .fidelity = Fidelity::pair};
+  const SimulateOptions free{.launch_rule = false, .fidelity = Fidelity::pair};
+  const SimulateOptions ruled{.fidelity = Fidelity::pair};
+  const SimulateOptions out_of_order{
+      .launch_rule = false, .compute_in_order = false, .fidelity = Fidelity::pair};
+  for (SimulateOptions options : {free, ruled, out_of_order}) {
     const Timeline whole = run(c, load, options);
     options.fold = false;
     RC_ASSERT(difference(whole, run(c, load, options)) <= 1e-12);
@@ -119,13 +122,15 @@ RC_GTEST_PROP(Fold, ChangesNothingOnClustersOfEqualGpusWithEqualShares, ()) {
                         .sequence_length = *rc::gen::element(128U, 4096U),
                         .batch = 12 * static_cast<std::uint64_t>(attention)}),
          {}};
-  ZebraShape shape;
-  shape.groups.push_back(
-      {gpus_of_kinds(c.scenario.cluster, {0}), gpus_of_kinds(c.scenario.cluster, {1})});
-  shape.microbatches = *rc::gen::element(1U, 2U, 3U, 4U, 5U);
+  const Cluster& cluster = c.scenario.cluster;
+  ZebraShape shape = zebra_shape({{gpus_of_kinds(cluster, {0}), gpus_of_kinds(cluster, {1})}},
+                                 *rc::gen::element(1U, 2U, 3U, 4U, 5U));
+  shape.chunks = *rc::gen::inRange(1U, 4U);
+  std::vector<std::uint32_t> offload;
   for (std::size_t l = 0; l < c.scenario.model.layers.size(); ++l) {
-    shape.offload.push_back(*rc::gen::inRange(0U, 3U));
+    offload.push_back(*rc::gen::inRange(0U, 3U));
   }
+  place_evenly(c.scenario.model, offload, shape);
   const Schedule free = zebra_schedule(c.scenario, shape);
   c.schedule = testing::listed(free, c.scenario);
   const PredictedLoad load(c.schedule, c.scenario);

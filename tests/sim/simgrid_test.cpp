@@ -135,11 +135,9 @@ TEST_F(SimGrid, ByPortEqualsPairOnBalancedLoadsWithoutSharedPorts) {
   for (const int experts : {4, 8}) {
     const Scenario scenario = make_scenario(
         {.layers = 3, .experts = experts, .cluster = "4xA40,2xV100-16GB", .batch = 16});
-    ZebraShape shape;
-    shape.groups.push_back(
-        {gpus_of_kinds(scenario.cluster, {0}), gpus_of_kinds(scenario.cluster, {1})});
-    shape.microbatches = 4;
-    shape.offload.assign(3, 0);
+    ZebraShape shape = zebra_shape(
+        {{gpus_of_kinds(scenario.cluster, {0}), gpus_of_kinds(scenario.cluster, {1})}}, 4);
+    place_evenly(scenario.model, {0, 0, 0}, shape);
     const Schedule schedule = zebra_schedule(scenario, shape);
     TableLoad load(scenario);
     load.latency_s = 1e-5;

@@ -23,6 +23,21 @@ std::string random_cluster(std::size_t kinds, Nodes nodes) {
   return out;
 }
 
+void place_randomly(const MoeModel& model, ZebraShape& shape) {
+  std::vector<std::uint32_t> offload;
+  for (std::size_t l = 0; l < model.layers.size(); ++l) {
+    offload.push_back(*rc::gen::inRange(0U, 3U));
+  }
+  place_evenly(model, offload, shape);
+  if (*rc::gen::arbitrary<bool>()) return;
+  for (ZebraGroup& group : shape.groups) {
+    const auto holders = static_cast<std::uint32_t>(group.experts.size() + group.attention.size());
+    for (auto& layer : group.placement) {
+      for (std::uint32_t& holder : layer) holder = *rc::gen::inRange(0U, holders);
+    }
+  }
+}
+
 Case random_zebra(Nodes nodes) {
   const auto kinds = *rc::gen::inRange<std::size_t>(2, 4);
   const auto cut = *rc::gen::inRange<std::size_t>(1, kinds);
@@ -40,15 +55,14 @@ Case random_zebra(Nodes nodes) {
   const GpuList experts = gpus_of_kinds(cluster, roles[1]);
   const auto most = std::min<std::size_t>({2, attention.size(), experts.size()});
   const auto groups = static_cast<std::uint32_t>(*rc::gen::inRange<std::size_t>(1, most + 1));
-  ZebraShape shape;
+  RoleGroups role_groups;
   for (std::uint32_t g = 0; g < groups; ++g) {
-    shape.groups.push_back({cut_into_groups(cluster, attention, groups)[g],
-                            cut_into_groups(cluster, experts, groups)[g]});
+    role_groups.push_back({cut_into_groups(cluster, attention, groups)[g],
+                           cut_into_groups(cluster, experts, groups)[g]});
   }
-  shape.microbatches = static_cast<std::uint32_t>(*rc::gen::inRange(1, 5));
-  for (int l = 0; l < layers; ++l) {
-    shape.offload.push_back(static_cast<std::uint32_t>(*rc::gen::inRange(0, 3)));
-  }
+  ZebraShape shape = zebra_shape(role_groups, *rc::gen::inRange(1U, 5U));
+  shape.chunks = *rc::gen::element(1U, 1U, 2U, 3U);
+  place_randomly(out.scenario.model, shape);
   out.schedule = zebra_schedule(out.scenario, shape);
   return out;
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "planner/pipeline.hpp"
+#include "planner/zebra.hpp"
 #include "tests/support/random_load.hpp"
 #include "tests/support/schedules.hpp"
 
@@ -15,8 +16,10 @@ enum class Nodes { of_one, of_several };  ///< GPUs
 
 /// "2x1xA40,1x2xV100-16GB,...": one or two nodes of each of `kinds` GPU kinds.
 std::string random_cluster(std::size_t kinds, Nodes nodes);
+/// Evenly with any offload, or each expert anywhere in its group.
+void place_randomly(const MoeModel& model, ZebraShape& shape);
 /// GPUs of two or three kinds, the first of which do attention, in one or two groups; up to 4
-/// layers and microbatches, any offload.
+/// layers and microbatches and 3 chunks, placed randomly.
 Case random_zebra(Nodes nodes = Nodes::of_several);
 /// GPUs of one to three kinds in up to 3 groups; up to 3 chunks, with and without a sharded
 /// optimizer.

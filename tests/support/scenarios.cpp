@@ -36,8 +36,11 @@ Scenario make_scenario(const SmallScenario& small) {
 }
 
 Scorer fast_scorer() {
-  return [](const Schedule& schedule, const Load& load, bool launch_rule) {
-    return simulate(schedule, load, {.launch_rule = launch_rule, .verified = true});
+  return [](const Schedule& schedule, const Load& load, const RunRules& rules) {
+    return simulate(schedule, load,
+                    {.launch_rule = rules.launch_rule,
+                     .compute_in_order = rules.compute_in_order,
+                     .verified = true});
   };
 }
 

@@ -61,19 +61,21 @@ Op op_of(const std::string& text, std::uint16_t layers) {
 }  // namespace
 
 Schedule listed(const Schedule& schedule, const Scenario& scenario) {
-  return list_by_start(schedule, fast_scorer()(schedule, PredictedLoad(schedule, scenario), false));
+  return list_by_start(
+      schedule, fast_scorer()(schedule, PredictedLoad(schedule, scenario), {.launch_rule = false}));
 }
 
 Schedule small_zebra(const Scenario& scenario, std::uint32_t groups, std::uint32_t offloaded) {
-  ZebraShape shape;
+  RoleGroups roles;
   const auto attention =
       cut_into_groups(scenario.cluster, gpus_of_kinds(scenario.cluster, {0}), groups);
   const auto experts =
       cut_into_groups(scenario.cluster, gpus_of_kinds(scenario.cluster, {1}), groups);
-  for (std::uint32_t g = 0; g < groups; ++g) shape.groups.push_back({attention[g], experts[g]});
-  shape.microbatches = 2;
-  shape.offload.assign(scenario.model.layers.size(), 0);
-  shape.offload.back() = offloaded;
+  for (std::uint32_t g = 0; g < groups; ++g) roles.push_back({attention[g], experts[g]});
+  ZebraShape shape = zebra_shape(roles, 2);
+  std::vector<std::uint32_t> offload(scenario.model.layers.size(), 0);
+  offload.back() = offloaded;
+  place_evenly(scenario.model, offload, shape);
   return listed(zebra_schedule(scenario, shape), scenario);
 }
 
