@@ -57,8 +57,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
   command.add_option("--global-batch", request.global_batch,
                      "sequences per iteration, or max [64Ki tokens per GPU]");
   command.add_option("--microbatches", request.microbatches, "a number or auto");
-  command.add_option("--chunks", request.chunks,
-                     "cuts of every all-to-all: a number or auto");
+  command.add_option("--chunks", request.chunks, "cuts of every all-to-all: a number or auto");
   command.add_option("--groups", request.groups, "copies of the model: a number or auto");
   command
       .add_option("--strategy", request.strategies,
