@@ -25,6 +25,7 @@ struct Findings {
   Verdict verdict;
   std::vector<Gain> gains;
   std::vector<std::string> changes;  ///< [ways] that would make them fit
+  std::uint64_t simulated = 0;       ///< to find the ways
   bool interrupted = false;
 };
 
@@ -56,7 +57,11 @@ void search(const Scenario& scenario, const WaysRequest& request, const Skew& sk
     if (!progress) progress.emplace("ways", total, quiet);
     progress->update(done, "");
   };
-  find_ways(scenario, request, score, step, findings.ways);
+  const Scorer counted = [&](const Schedule& schedule, const Load& load, const RunRules& rules) {
+    ++findings.simulated;
+    return score(schedule, load, rules);
+  };
+  find_ways(scenario, request, counted, step, findings.ways);
   progress.reset();
   rank_ways(findings.ways);
   if (findings.ways.empty() || !findings.ways.front().fits()) {
@@ -177,11 +182,7 @@ class PlanDocument {
     out["marginal_gains"] = gains();
     out["rejected"] = rejected();
     out["assumed_errors"] = assumed_errors();
-    std::uint64_t candidates = 0;
-    for (const Way& way : findings_.ways) {
-      for (const Job& job : way.jobs) candidates += job.plan.candidates_simulated;
-    }
-    out["candidates_simulated"] = candidates;
+    out["candidates_simulated"] = findings_.simulated;
     out["reruns_simulated"] = findings_.verdict.reruns;
     return out;
   }

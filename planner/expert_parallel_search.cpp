@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.hpp"
@@ -56,15 +57,12 @@ class Tuning {
       return tune_chunks(microbatches.front());
     }
     // Gradient accumulation only when the whole share does not fit at once, and then in as few
-    // microbatches as do; more of them need less memory.
-    auto least = microbatches.begin() + 1;
-    auto most = microbatches.end() - 1;
-    if (!smallest_chunks_fit(*most)) return;
-    while (least < most) {
-      const auto middle = least + (most - least) / 2;
-      smallest_chunks_fit(*middle) ? most = middle : least = middle + 1;
+    // microbatches as do. What moves takes memory in proportion to their size, which says where to
+    // begin.
+    for (const std::uint32_t r : microbatches) {
+      if (r < microbatches.front() * times_too_large_ || r == microbatches.front()) continue;
+      if (smallest_chunks_fit(r)) return tune_chunks(r);
     }
-    tune_chunks(*least);
   }
 
  private:
@@ -110,6 +108,7 @@ class Tuning {
     if (!trials_.admits(microbatches, chunks)) return false;
     Candidate made = trials_.evaluate(order_++, schedule_of(chunks));
     const bool out = made.fits();
+    if (!out) times_too_large_ = std::max(times_too_large_, trials_.times_too_large(made));
     trials_.offer(std::move(made));
     return out;
   }
@@ -124,6 +123,7 @@ class Tuning {
   ExpertParallelShape shape_;
   std::uint32_t& order_;
   bool may_fit_ = true;
+  double times_too_large_ = 1;  ///< are the first microbatches, at least
 };
 
 }  // namespace

@@ -117,6 +117,18 @@ bool Trials::parameters_fit(const Schedule& schedule) {
   return lacks.empty();
 }
 
+double Trials::times_too_large(const Candidate& candidate) const {
+  double out = 0;
+  for (std::size_t r = 0; r < candidate.memory.size(); ++r) {
+    const MemoryUse& use = candidate.memory[r];
+    const Bytes moving = use.activations + use.receive_buffers;
+    const Bytes room =
+        capacity_of(scenario_, gpus_, candidate.schedule.ranks[r]) - (use.total() - moving);
+    out = std::max(out, room.value > 0 ? moving / room : infinity);
+  }
+  return out;
+}
+
 void Trials::refuse(const Schedule& schedule) {
   const PredictedLoad load(schedule, scenario_);
   unfit_ = lack_of_memory(schedule, peak_memory(schedule, scenario_, load), scenario_);

@@ -84,6 +84,9 @@ class Trials {
   /// Whether parameters and their states alone leave room on every rank: when not, no number of
   /// microbatches or chunks helps. Nothing is simulated.
   bool parameters_fit(const Schedule& schedule);
+  /// How many times more is in activations and buffers than the fullest rank has room for; infinity
+  /// when it has none.
+  double times_too_large(const Candidate& candidate) const;
   /// A schedule that is known not to fit says why none does. Nothing is simulated.
   void refuse(const Schedule& schedule);
 

@@ -48,7 +48,11 @@ Reruns rerun(const Way& way, const std::vector<Assumption>& assumptions,
   return out;
 }
 
-constexpr std::size_t most_ops = 30'000'000;  // of all reruns: some seconds
+/// One class of costs makes no way more than 1.4 times as fast or slow, so none can turn such a
+/// lead.
+constexpr double hopeless = 2.5;
+constexpr double hopeless_if_large = 1.5;
+constexpr std::size_t large = 1'000'000;  // ops of all ways together
 
 std::size_t ops_of(const Way& way) {
   std::size_t out = 0;
@@ -134,12 +138,10 @@ Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, con
   const std::vector<std::size_t> rivals = rivals_of_best(ranked);
   std::size_t ops = ops_of(ranked.front());
   for (const std::size_t way : rivals) ops += ops_of(ranked[way]);
-  const bool all = ops * (assumptions.size() + draws.size()) <= most_ops;
-  double largest = 1;
-  for (const Assumption& assumption : assumptions) largest = std::max(largest, assumption.rate);
+  const double too_far = ops > large ? hopeless_if_large : hopeless;
   for (const std::size_t way : rivals) {
     const double lead = ranked.front().tokens_per_s() / ranked[way].tokens_per_s();
-    if (!all && lead > largest) {
+    if (lead > too_far) {
       Comparison& rival = out.rivals.emplace_back();
       rival.way = way;
       rival.speedup = lead;

@@ -23,8 +23,8 @@ Spread spread_of(std::vector<double> values);
 struct Comparison {
   std::size_t way = 0;  ///< which of the ranked ways
   double speedup = 1;   ///< of the best over it
-  /// Whether it was simulated again. In large cases a rival is not whose lag is beyond the largest
-  /// error: one class of costs cannot turn that. The rest is of reruns.
+  /// Whether it was simulated again. A rival is not that lags so far behind that no class of costs
+  /// can turn it. The rest is of reruns.
   bool was_rerun = false;
   double least = 1;  ///< over all assumptions, each moved by its error
   double most = 1;

@@ -16,6 +16,8 @@ namespace {
 
 using Kinds = std::vector<std::uint32_t>;
 
+constexpr std::size_t few_gpus = 32;  // in larger clusters fewer candidates are tried
+
 /// Every choice of some of the kinds, the largest first.
 std::vector<Kinds> choices_of(const Kinds& kinds) {
   std::vector<Kinds> out;
@@ -143,7 +145,6 @@ class WaySearch {
 
   /// The kinds that do attention, in every way that leaves some for the experts.
   void with_roles(const Scenario& scenario, const Kinds& kinds, PlanRequest request) {
-    constexpr std::size_t few_gpus = 32;
     const bool like_zebra =  // the same GPUs are good at attention
         request.strategy == Strategy::dist_ep && gpus_in(scenario, kinds) > few_gpus;
     for (const Way& way : ways_) {
@@ -152,6 +153,8 @@ class WaySearch {
       if (!request.groups) request.groups = way.request.groups;
       return ways_.push_back(or_leaner(planned(scenario, kinds, request)));
     }
+    const bool tune = request_.tune_assignment && request.strategy == Strategy::zebra;
+    if (tune) request.assignment = ExpertAssignment::gather_and_squeeze;
     const bool are_given = !request.attention_kinds.empty();
     std::vector<Way> found;
     for (const Kinds& attention :
@@ -164,7 +167,6 @@ class WaySearch {
       std::move(tuned.begin(), tuned.end(), std::back_inserter(found));
     }
     rank_ways(found);
-    const bool tune = request_.tune_assignment && request.strategy == Strategy::zebra;
     if (tune && found.front().obstacle.empty()) {
       return with_assignments(scenario, kinds, std::move(found));
     }
@@ -174,17 +176,19 @@ class WaySearch {
   /// Roles and groups are told apart by the quicker gather-and-squeeze; the best few get the
   /// optimal assignment. On all GPUs the others are shown beside it.
   void with_assignments(const Scenario& scenario, const Kinds& kinds, std::vector<Way> screened) {
-    constexpr std::size_t most = 2;
+    const std::size_t most = gpus_in(scenario, kinds) > few_gpus ? 1 : 2;
     std::vector<Way> found;
-    for (const Way& way : screened) {
+    for (Way& way : screened) {
       if (found.size() == most || !way.obstacle.empty()) break;
+      way = or_leaner(std::move(way));
       PlanRequest request = way.request;
       request.assignment = ExpertAssignment::optimal;
-      found.push_back(or_leaner(planned(scenario, kinds, request)));
+      found.push_back(or_leaner(planned(way.jobs.front().scenario, kinds, request)));
+      found.back().jobs.front().plan.notes = way.jobs.front().plan.notes;
     }
     rank_ways(found);
     ways_.push_back(std::move(found.front()));
-    if (kinds != kinds_) return;
+    if (kinds != kinds_ || !request_.alternatives) return;
     PlanRequest request = ways_.back().request;
     request.assignment = ExpertAssignment::even;
     Way even = planned(scenario, kinds, request);

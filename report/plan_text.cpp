@@ -88,7 +88,7 @@ class PlanText {
 
   std::string sections() const {
     std::string out;
-    for (const std::string& section : {trust(), gains(), critical_path(), rejected()}) {
+    for (const std::string& section : {trust(), gains(), critical_path(), rejected(), effort()}) {
       if (!section.empty()) out += "\n" + section;
     }
     return out;
@@ -139,6 +139,12 @@ class PlanText {
             count_cell(number_at(under, {"tokens_per_s_p50"})),
             count_cell(number_at(under, {"tokens_per_s_p95"}))),
         "    ");
+  }
+
+  std::string effort() const {
+    return fmt::format("{} schedules simulated to plan, {} to judge\n",
+                       count_cell(number_at(verdict_, {"candidates_simulated"})),
+                       count_cell(number_at(verdict_, {"reruns_simulated"})));
   }
 
   std::string gains() const {
