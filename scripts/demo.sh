@@ -17,7 +17,7 @@ mixtral=(--model mixtral-d1 --cluster 6xA40,6xV100-16GB)
 run plan "${mixtral[@]}" --sequence-length 16384 --svg demo/step.svg --trace demo/step.trace.json \
   --schedule demo/step.schedule.json | tee demo/verdict.txt
 run plan "${mixtral[@]}" --sequence-length 16384 --json >demo/verdict.json
-run sweep "${mixtral[@]}" --vary cluster.A40=2:8:2 --vary cluster.V100-16GB=2:8:2 \
+run sweep "${mixtral[@]}" --expert-assignment optimal --vary cluster.A40=2:8:2 --vary cluster.V100-16GB=2:8:2 \
   --vary training.sequence_length=4096,8192,16384,32768 --output demo/sweep.ndjson --svg demo/sweep.svg
 
 echo
