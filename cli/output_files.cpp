@@ -24,7 +24,8 @@ fs::path name_for(const std::string& file, const std::string& name, bool first) 
 }  // namespace
 
 void write_files(const OutputFiles& files, const Job& job, const std::string& name, bool first) {
-  const auto& [strategy, scenario, plan] = job;
+  const Scenario& scenario = job.scenario;
+  const Plan& plan = job.plan;
   const auto write = [&](const std::optional<std::string>& file, const auto& make) {
     if (file.has_value()) write_file(name_for(*file, name, first), make());
   };

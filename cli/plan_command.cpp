@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "cli/commands.hpp"
 #include "cli/output_files.hpp"
@@ -50,34 +51,48 @@ std::string change_of(const Scenario& scenario, const Way& way, const Scorer& sc
 }
 
 /// Everything that plan looks for, the most important first, so that an interrupt leaves that.
-void search(const Scenario& scenario, const WaysRequest& request, const Skew& skew,
-            const Scorer& score, bool quiet, Findings& findings) {
-  std::optional<Progress> progress;
-  const auto step = [&](std::size_t done, std::size_t total) {
-    if (!progress) progress.emplace("ways", total, quiet);
-    progress->update(done, "");
-  };
-  const Scorer counted = [&](const Schedule& schedule, const Load& load, const RunRules& rules) {
-    ++findings.simulated;
-    return score(schedule, load, rules);
-  };
-  find_ways(scenario, request, counted, step, findings.ways);
-  progress.reset();
-  rank_ways(findings.ways);
-  if (findings.ways.empty() || !findings.ways.front().fits()) {
-    for (const Way& way : findings.ways) {
-      findings.changes.push_back(change_of(scenario, way, score));
+class Search {
+ public:
+  Search(const Scenario& scenario, WaysRequest request, Scorer score, bool quiet)
+      : scenario_(scenario),
+        request_(std::move(request)),
+        score_(std::move(score)),
+        quiet_(quiet) {}
+
+  void run(const Skew& skew, Findings& findings) const {
+    find(findings);
+    rank_ways(findings.ways);
+    const bool some_fit = !findings.ways.empty() && findings.ways.front().fits();
+    if (some_fit) {
+      findings.verdict = judge_ways(scenario_, findings.ways, skew, score_, {});
+      findings.gains = marginal_gains(scenario_, findings.ways.front(), request_, score_);
     }
-    return;
+    constexpr std::size_t few_gpus = 32;  // in large clusters only where it is needed
+    if (some_fit && gpus_of(scenario_.cluster).size() > few_gpus) return;
+    for (const Way& way : findings.ways) {
+      findings.changes.push_back(change_of(scenario_, way, score_));
+    }
   }
-  findings.verdict = judge_ways(scenario, findings.ways, skew, score, {});
-  findings.gains = marginal_gains(scenario, findings.ways.front(), request, score);
-  constexpr std::size_t few_gpus = 32;  // in large clusters only where it is needed
-  if (gpus_of(scenario.cluster).size() > few_gpus) return;
-  for (const Way& way : findings.ways) {
-    findings.changes.push_back(change_of(scenario, way, score));
+
+ private:
+  void find(Findings& findings) const {
+    std::optional<Progress> progress;
+    const auto step = [&](std::size_t done, std::size_t total) {
+      if (!progress) progress.emplace("ways", total, quiet_);
+      progress->update(done, "");
+    };
+    const Scorer counted = [&](const Schedule& schedule, const Load& load, const RunRules& rules) {
+      ++findings.simulated;
+      return score_(schedule, load, rules);
+    };
+    find_ways(scenario_, request_, counted, step, findings.ways);
   }
-}
+
+  const Scenario& scenario_;
+  WaysRequest request_;
+  Scorer score_;
+  bool quiet_;
+};
 
 class PlanDocument {
  public:
@@ -299,11 +314,12 @@ class PlanDocument {
     const std::string best = label_of(front(), scenario_);
     const Comparison* other = other_use();
     if (other != nullptr && other->is_tie()) {
-      return fmt::format(
-          "A tie: {} is {:.2f}x as fast as {}, which turns with {}. Measure that before buying or "
-          "cabling",
-          best, other->speedup, label_of(findings_.ways[other->way], scenario_),
-          name_of(other->turned_by.front()));
+      const std::string tie =
+          fmt::format("A tie: {} is {:.2f}x as fast as {}", best, other->speedup,
+                      label_of(findings_.ways[other->way], scenario_));
+      if (other->turned_by.empty()) return tie + ", less than predictions resolve";
+      return fmt::format("{}, which turns with {}. Measure that before buying or cabling", tie,
+                         name_of(other->turned_by.front()));
     }
     switch (front().use) {
       case Use::everything:
@@ -350,7 +366,7 @@ int plan_command(const Request& request, bool explain, const OutputFiles& files,
   const Skew skew;
   Findings findings;
   try {
-    search(resolved.scenario, ways_request(resolver), skew, score, output.quiet, findings);
+    Search(resolved.scenario, ways_request(resolver), score, output.quiet).run(skew, findings);
   } catch (const Interrupted&) {
     if (findings.ways.empty()) throw;
     findings.interrupted = true;

@@ -31,7 +31,11 @@ struct Comparison {
   std::vector<Assumption> turned_by;  ///< those under which it is no slower than the best
   Spread under_skew;                  ///< the speedup over draws of routing
 
-  bool is_tie() const { return !turned_by.empty(); }
+  /// Turned by an error, or a lead of less than predictions resolve at all.
+  bool is_tie() const {
+    constexpr double resolved = 1.02;
+    return !turned_by.empty() || speedup < resolved;
+  }
 };
 
 /// What the ranking of ways is worth.

@@ -50,8 +50,10 @@ std::vector<Golden> goldens() {
       {"plan-three-kinds.txt",
        "zebroid plan --model mixtral-w1 --cluster 1xA100-40GB,1xA40,2xV100-16GB "
        "--sequence-length 8192"},
-      {"plan-leave-out.txt", "zebroid plan --model mixtral-d1 --cluster 4xH100,2xT4"},
-      {"plan-leave-out.json", "zebroid plan --model mixtral-d1 --cluster 4xH100,2xT4 --json",
+      {"plan-leave-out.txt",
+       "zebroid plan --model mixtral-d1 --cluster 8xA100-80GB,2xT4 --network 10Gbps"},
+      {"plan-leave-out.json",
+       "zebroid plan --model mixtral-d1 --cluster 8xA100-80GB,2xT4 --network 10Gbps --json",
        Form::json},
       {"plan-nothing-fits.txt", "zebroid plan --model mixtral-8x7b --cluster 4xA40,4xV100-16GB",
        Form::text, 3},

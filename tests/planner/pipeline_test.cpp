@@ -92,8 +92,8 @@ TEST(Pipeline, RecomputesALayerRightBeforeItsBackwardUnlessNothingIsRecomputed) 
 TEST(Pipeline, IdlesByTheFormulaWhereStagesAreEqualAndTransfersFree) {
   for (const std::uint16_t stages : std::vector<std::uint16_t>{1, 2, 4}) {
     for (const std::uint32_t microbatches : {1U, 4U, 9U}) {
-      Scenario scenario =
-          make_scenario({.layers = int{stages}, .cluster = std::to_string(stages) + "xA40", .batch = 9});
+      Scenario scenario = make_scenario(
+          {.layers = int{stages}, .cluster = std::to_string(stages) + "xA40", .batch = 9});
       scenario.training.recompute = Recompute::none;
       const Schedule schedule =
           pipeline_schedule(scenario, one_layer_each(stages, 9, microbatches));
@@ -203,8 +203,8 @@ TEST(Pipeline, TakesTheBestOrderAndSplitOfAll) {
         shape.pipelines.push_back({{{first, 0, cut}, {second, cut, 8}}, 16});
       }
       const Schedule schedule = pipeline_schedule(scenario, shape);
-      const Timeline run =
-          testing::fast_scorer()(schedule, PredictedLoad(schedule, scenario), {.launch_rule = false});
+      const Timeline run = testing::fast_scorer()(schedule, PredictedLoad(schedule, scenario),
+                                                  {.launch_rule = false});
       best = std::min(best, run.makespan().value);
     }
   }

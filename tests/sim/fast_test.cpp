@@ -114,8 +114,8 @@ TEST_F(TwoPlusOne, HasTheCriticalPathThatHandComputationSays) {
   const Timeline timeline = simulate(schedule_, load_, {.launch_rule = false});
   std::string names;
   for (const CriticalStep& step : critical_path(schedule_, timeline)) {
-    names += fmt::format("{}:{} ", step.rank.value,
-                         name_of(schedule_.program_of(step.rank)[step.op]));
+    names +=
+        fmt::format("{}:{} ", step.rank.value, name_of(schedule_.program_of(step.rank)[step.op]));
   }
   EXPECT_EQ(names,
             "0:attention 0.0 2:expert 0.0 2:expert 0.1 0:attention 1.1 0:expert 1.0 0:expert 1.1 "
