@@ -12,6 +12,8 @@
 #include "planner/builder.hpp"
 #include "planner/listing.hpp"
 #include "planner/planner.hpp"
+#include "planner/verdict.hpp"
+#include "planner/ways.hpp"
 #include "planner/zebra.hpp"
 #include "schedule/predicted_load.hpp"
 #include "sim/fast.hpp"
@@ -339,6 +341,33 @@ void plan_zebra(benchmark::State& state, std::uint32_t sequence_length) {
   for (auto _ : state) benchmark::DoNotOptimize(plan(scenario, {}, score));
 }
 
+/// Everything that `zebroid plan` looks for, but the gains.
+void plan_all(benchmark::State& state, const std::string& model, const std::string& cluster) {
+  Scenario scenario = scenario_of(model, cluster, 4096);
+  scenario.training.global_batch_sequences = default_global_batch(scenario);
+  WaysRequest request;
+  for (const Strategy strategy :
+       {Strategy::zebra, Strategy::expert_parallel, Strategy::dist_ep, Strategy::pipeline}) {
+    request.strategies.push_back({.strategy = strategy});
+  }
+  std::uint64_t candidates = 0;
+  const Scorer score = [&](const Schedule& schedule, const Load& load, const RunRules& rules) {
+    ++candidates;
+    return simulate(schedule, load,
+                    {.launch_rule = rules.launch_rule,
+                     .compute_in_order = rules.compute_in_order,
+                     .verified = true});
+  };
+  for (auto _ : state) {
+    std::vector<Way> ways;
+    find_ways(scenario, request, score, {}, ways);
+    rank_ways(ways);
+    benchmark::DoNotOptimize(judge_ways(scenario, ways, {}, score, {}));
+  }
+  state.counters["simulated"] =
+      benchmark::Counter(static_cast<double>(candidates), benchmark::Counter::kAvgIterations);
+}
+
 template <class... Arguments>
 benchmark::internal::Benchmark* add(const std::string& name, Arguments... arguments) {
   return benchmark::RegisterBenchmark(name.c_str(), arguments...)->Unit(benchmark::kMillisecond);
@@ -373,6 +402,8 @@ const bool registered = [] {
   add("simgrid/pair/zebra/mixtral-d1/o1", simgrid_zebra)->UseRealTime();
   add("plan/zebra/mixtral-d1/o1", plan_zebra, 16384U);
   add("plan/zebra/mixtral-d1/o1/4096", plan_zebra, 4096U);
+  add("plan/all/mixtral-d1/o1", plan_all, "mixtral-d1", "6xA40,6xV100-16GB");
+  add("plan/all/mixtral-8x7b/64", plan_all, "mixtral-8x7b", "32xA100-80GB,32xV100-32GB");
   return true;
 }();
 

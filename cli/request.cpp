@@ -278,7 +278,7 @@ void read_scenario_file(Request& request) {
   faults.throw_if_any();
 }
 
-Resolver::Resolver(Request request, std::vector<std::string> default_strategies)
+Resolver::Resolver(Request request, const std::vector<std::string>& default_strategies)
     : request_(completed(std::move(request))), predictor_(request_.prediction) {
   if (!request_.model.has_value()) {
     refuse("which model? Give --model NAME or a config.json; `zebroid list models`");
@@ -300,7 +300,7 @@ Resolver::Resolver(Request request, std::vector<std::string> default_strategies)
       {"spec", request_.routing.value_or("uniform")},
       {"seed", parse_count(request_.name_of("seed"), request_.seed.value_or("0"), 0, INT64_MAX)}};
   calibration_ = load_calibration(request_.calibrations);
-  read_plans(std::move(default_strategies));
+  read_plans(default_strategies);
 }
 
 void Resolver::read_model_file(const std::string& name_or_path) {
@@ -332,7 +332,7 @@ void Resolver::read_training() {
   base_["training"] = out;
 }
 
-void Resolver::read_plans(std::vector<std::string> default_strategies) {
+void Resolver::read_plans(const std::vector<std::string>& default_strategies) {
   PlanRequest plan;
   plan.microbatches = parse_tuned(request_.name_of("microbatches"), request_.microbatches);
   plan.chunks = parse_tuned(request_.name_of("chunks"), request_.chunks);

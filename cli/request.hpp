@@ -62,7 +62,7 @@ struct Resolved {
 class Resolver {
  public:
   /// default_strategies: planned when the request names none.
-  Resolver(Request request, std::vector<std::string> default_strategies);
+  Resolver(Request request, const std::vector<std::string>& default_strategies);
 
   /// The scenario with the request's settings and then `changes` (PATH, value) applied to its
   /// resolved form. With BatchRule::max its batch is 0 and for the caller to find.
@@ -82,7 +82,7 @@ class Resolver {
  private:
   void read_model_file(const std::string& name_or_path);
   void read_training();
-  void read_plans(std::vector<std::string> default_strategies);
+  void read_plans(const std::vector<std::string>& default_strategies);
 
   Request request_;
   Predictor predictor_;
