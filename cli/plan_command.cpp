@@ -43,6 +43,16 @@ WaysRequest ways_request(const Resolver& resolver) {
   return out;
 }
 
+/// Throws Error(input) when memory is not what keeps all ways from being had.
+void refuse_if_none_can_be_had(const Findings& findings) {
+  std::vector<std::string> obstacles;
+  for (const Way& way : findings.ways) {
+    if (way.obstacle.empty() || way.lacks_memory) return;
+    obstacles.push_back(fmt::format("{}: {}", name_of(way.request.strategy), way.obstacle));
+  }
+  throw Error(ErrorKind::input, fmt::format("{}", fmt::join(obstacles, "\n")));
+}
+
 /// What would make a way on all GPUs fit that does not.
 std::string change_of(const Scenario& scenario, const Way& way, const Scorer& score) {
   const bool lacks_memory = way.lacks_memory || (way.obstacle.empty() && !way.fits());
@@ -372,6 +382,7 @@ int plan_command(const Request& request, bool explain, const OutputFiles& files,
     findings.interrupted = true;
     rank_ways(findings.ways);
   }
+  refuse_if_none_can_be_had(findings);
   PlanDocument maker(resolver, resolved, skew, explain, findings);
   const Json document = maker.make();
   print_out(output.json ? to_text(document, 2) + "\n"

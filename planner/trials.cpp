@@ -124,7 +124,8 @@ double Trials::times_too_large(const Candidate& candidate) const {
     const Bytes moving = use.activations + use.receive_buffers;
     const Bytes room =
         capacity_of(scenario_, gpus_, candidate.schedule.ranks[r]) - (use.total() - moving);
-    out = std::max(out, room.value > 0 ? moving / room : infinity);
+    if (room.value <= 0) return infinity;
+    out = std::max(out, moving / room);
   }
   return out;
 }

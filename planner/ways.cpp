@@ -119,7 +119,8 @@ class WaySearch {
         return;  // what each kind does for itself
       case Strategy::dist_ep:
       case Strategy::zebra:
-        if (kinds.size() > 1) with_roles(scenario, kinds, request);
+        if (kinds.size() > 1) return with_roles(scenario, kinds, request);
+        if (kinds == kinds_) ways_.push_back(planned(scenario, kinds, request));  // for its reason
         return;
       case Strategy::expert_parallel: {
         const auto gpus = gpus_in(scenario, kinds);
@@ -220,7 +221,8 @@ class WaySearch {
     for (const KindShare& share : shares) {
       const Scenario part = on_kinds(scenario_, {share.kind}, share.sequences);
       std::vector<Way> found;
-      for (const PlanRequest& request : request_.strategies) {
+      for (PlanRequest request : request_.strategies) {
+        if (request.strategy == Strategy::ep_ideal) request.strategy = Strategy::expert_parallel;
         const bool alone =
             request.strategy == Strategy::expert_parallel || request.strategy == Strategy::pipeline;
         if (alone) found.push_back(planned(part, {share.kind}, request));
@@ -228,6 +230,7 @@ class WaySearch {
       rank_ways(found);
       if (found.empty() || !found.front().obstacle.empty()) {
         if (!found.empty()) out.obstacle = found.front().obstacle;
+        if (!found.empty()) out.lacks_memory = out.lacks_memory || found.front().lacks_memory;
         continue;
       }
       if (out.jobs.empty()) out.request = found.front().request;

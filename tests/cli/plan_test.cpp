@@ -81,6 +81,21 @@ TEST(Plan, OfWhatDoesNotFitNamesRankAndBytesAndTheChangeThatFits) {
   EXPECT_EQ(run_zebroid("plan --strategy ep --optimizer adamw-8bit " + tight).exit_code, 0);
 }
 
+TEST(Plan, RefusesWhatNoMemoryWouldMakePossible) {
+  const Ran ran = run_zebroid("plan --model mixtral-w1 --cluster 4xA40 --strategy zebra");
+  EXPECT_EQ(ran.exit_code, 2);
+  EXPECT_THAT(ran.err, HasSubstr("zebra: zebra needs GPUs of at least two kinds"));
+  EXPECT_EQ(run_zebroid("plan --model mixtral-w1 --cluster 4xA40 --global-batch 1 --strategy ep")
+                .exit_code,
+            2);
+}
+
+TEST(Plan, ComparesOneJobPerKindWhereThatIsAsked) {
+  const Json document = plan_of(std::string(small) + "--strategy ep-ideal");
+  ASSERT_EQ(document["results"].size(), 1U);
+  EXPECT_EQ(document["results"][0]["use"], "one job per GPU kind");
+}
+
 TEST(Plan, RefusesScheduleFilesAndUnknownFlags) {
   EXPECT_EQ(run_zebroid("plan step.json").exit_code, 2);
   EXPECT_EQ(run_zebroid(std::string("plan --explian ") + small).exit_code, 2);
