@@ -362,7 +362,7 @@ void plan_all(benchmark::State& state, const std::string& model, const std::stri
     std::vector<Way> ways;
     find_ways(scenario, request, score, {}, ways);
     rank_ways(ways);
-    benchmark::DoNotOptimize(judge_ways(scenario, ways, {}, score, {}));
+    benchmark::DoNotOptimize(judge_ways(scenario, ways, {}, score));
   }
   state.counters["simulated"] =
       benchmark::Counter(static_cast<double>(candidates), benchmark::Counter::kAvgIterations);

@@ -66,7 +66,7 @@ void add_request_flags(CLI::App& command, Flags& flags) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command.add_option("--expert-assignment", request.expert_assignment,
                      "even, gather-and-squeeze, gather-and-squeeze-printed or optimal "
-                     "[gather-and-squeeze; plan tries all]");
+                     "[gather-and-squeeze; plan tries all but the printed form]");
   command.add_option("--recompute", request.recompute, "auto, none, module or layer [auto]");
   command.add_option("--optimizer", request.optimizer, "adamw or adamw-8bit [adamw]");
   command.add_option("--routing", request.routing, "uniform, lognormal:SIGMA or a file [uniform]");

@@ -36,6 +36,15 @@ std::string label_of(const Way& way, const Scenario& scenario) {
   return fmt::format("{} on {}", name_of(way.request.strategy), use_of(way, scenario));
 }
 
+/// As its result has it.
+std::string strategy_of(const Way& way) {
+  if (way.use != Use::apart) return name_of(way.request.strategy);
+  const bool all_ep = std::all_of(way.jobs.begin(), way.jobs.end(), [](const Job& job) {
+    return job.strategy == Strategy::expert_parallel;
+  });
+  return all_ep ? name_of(Strategy::ep_ideal) : "apart";
+}
+
 WaysRequest ways_request(const Resolver& resolver) {
   WaysRequest out;
   out.strategies = resolver.plans();
@@ -74,10 +83,10 @@ class Search {
     rank_ways(findings.ways);
     const bool some_fit = !findings.ways.empty() && findings.ways.front().fits();
     if (some_fit) {
-      findings.verdict = judge_ways(scenario_, findings.ways, skew, score_, {});
+      findings.verdict = judge_ways(scenario_, findings.ways, skew, score_);
       findings.gains = marginal_gains(scenario_, findings.ways.front(), request_, score_);
     }
-    constexpr std::size_t few_gpus = 32;  // in large clusters only where it is needed
+    // In large clusters only where it is needed.
     if (some_fit && gpus_of(scenario_.cluster).size() > few_gpus) return;
     for (const Way& way : findings.ways) {
       findings.changes.push_back(change_of(scenario_, way, score_));
@@ -143,7 +152,6 @@ class PlanDocument {
     std::vector<PredictedJob> jobs;
     for (const Job& job : way.jobs) {
       PredictedJob& predicted = jobs.emplace_back(PredictedJob{job, {}});
-      if (findings_.interrupted) continue;  // no more simulations
       predicted.prediction = resolver_.predictor().predict(predicted.job.plan, job.scenario);
     }
     Json out = result_json(jobs, resolved_, way.request);
@@ -194,8 +202,8 @@ class PlanDocument {
     out["answer"] = answer();
     out["recommendation"] = recommendation();
     out["interrupted"] = findings_.interrupted;
-    if (some_fit()) {
-      out["best"] = label_of(front(), scenario_);
+    if (some_fit()) out["best"] = label_of(front(), scenario_);
+    if (findings_.verdict.reruns > 0) {
       const Spread& spread = findings_.verdict.best_under_skew;
       out["under_skew"] = {{"routing", skew_.spec},
                            {"draws", skew_.draws},
@@ -228,7 +236,7 @@ class PlanDocument {
       Json turned = Json::array();
       for (const Assumption& assumption : rival.turned_by) turned.push_back(name_of(assumption));
       Json entry = {{"with", label_of(way, scenario_)},
-                    {"strategy", name_of(way.request.strategy)},
+                    {"strategy", strategy_of(way)},
                     {"use", use_of(way, scenario_)},
                     {"speedup", rival.speedup},
                     {"tie", rival.is_tie()},
@@ -258,14 +266,23 @@ class PlanDocument {
     return out;
   }
 
+  /// The same strategy on the same GPUs fits with another expert assignment.
+  bool has_fitting_twin(std::size_t w) const {
+    const Way& way = findings_.ways[w];
+    return std::any_of(findings_.ways.begin(), findings_.ways.end(), [&](const Way& other) {
+      return other.fits() && other.use == way.use && other.kinds == way.kinds &&
+             other.request.strategy == way.request.strategy && way.use != Use::apart;
+    });
+  }
+
   Json rejected() const {
     Json out = Json::array();
     for (std::size_t w = 0; w < findings_.ways.size(); ++w) {
       const Way& way = findings_.ways[w];
-      if (way.fits()) continue;
+      if (way.fits() || has_fitting_twin(w)) continue;
       Json entry = {
           {"way", label_of(way, scenario_)},
-          {"strategy", name_of(way.request.strategy)},
+          {"strategy", strategy_of(way)},
           {"use", use_of(way, scenario_)},
           {"reason", way.obstacle.empty() ? way.jobs.front().plan.lacks_memory : way.obstacle}};
       if (w < findings_.changes.size() && !findings_.changes[w].empty()) {
@@ -288,6 +305,7 @@ class PlanDocument {
   }
 
   std::string answer() const {
+    if (findings_.interrupted && findings_.verdict.reruns == 0) return "unknown";
     if (!some_fit()) return "nothing fits";
     const Comparison* other = other_use();
     if (other != nullptr && other->is_tie()) return "tie";
@@ -322,19 +340,24 @@ class PlanDocument {
   std::string recommendation() const {
     if (!some_fit()) return nothing_fits();
     const std::string best = label_of(front(), scenario_);
+    if (findings_.verdict.rivals.empty()) {
+      return best +
+             (findings_.interrupted ? ", compared with nothing yet" : ", the only way that fits");
+    }
     const Comparison* other = other_use();
     if (other != nullptr && other->is_tie()) {
       const std::string tie =
           fmt::format("A tie: {} is {:.2f}x as fast as {}", best, other->speedup,
                       label_of(findings_.ways[other->way], scenario_));
+      if (other->is_turned_by_skew()) return tie + " with uniform routing alone, not under skew";
       if (other->turned_by.empty()) return tie + ", less than predictions resolve";
       return fmt::format("{}, which turns with {}. Measure that before buying or cabling", tie,
                          name_of(other->turned_by.front()));
     }
     switch (front().use) {
       case Use::everything:
-        return fmt::format("Train on all GPUs with {}{}{}", name_of(front().request.strategy),
-                           findings_.verdict.rivals.empty() ? "" : ": ", speedups());
+        return fmt::format("Train on all GPUs with {}: {}", name_of(front().request.strategy),
+                           speedups());
       case Use::some_kinds:
         return fmt::format("No: leave the {} GPUs out. {} is {}", idle_kinds(), best, speedups());
       case Use::apart:
@@ -347,6 +370,7 @@ class PlanDocument {
   }
 
   std::string nothing_fits() const {
+    if (findings_.interrupted) return "nothing that fits";
     for (std::size_t w = 0; w < findings_.changes.size(); ++w) {
       if (findings_.changes[w].empty()) continue;
       return fmt::format("Nothing fits as asked; {} would with {}",
@@ -369,11 +393,20 @@ class PlanDocument {
 
 int plan_command(const Request& request, bool explain, const OutputFiles& files,
                  const Output& output) {
+  if (!request.prediction.slow.empty() || request.prediction.engine.value_or("fast") != "fast") {
+    throw Error(
+        ErrorKind::input,
+        "--slow and --engine: plan ranks with the fast engine and nothing slow; simulate its "
+        "--schedule with them");
+  }
   const Resolver resolver(request, {"zebra", "ep", "dist-ep", "pp"});
   const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
   Resolved resolved = resolver.resolve({});
-  settle_batch(resolved, resolver.plans(), score);
-  const Skew skew;
+  settle_batch(resolved, resolver, score);
+  Skew skew;
+  if (resolved.scenario.routing.spec.starts_with("lognormal:")) {
+    skew.spec = resolved.scenario.routing.spec;
+  }
   Findings findings;
   try {
     Search(resolved.scenario, ways_request(resolver), score, output.quiet).run(skew, findings);

@@ -108,8 +108,9 @@ std::string binding_text(const Bound& bound, const Plan& plan, const Scenario& s
 /// Which strategy does not fit and why; "" when all do.
 std::string misfit(const Scenario& scenario, std::vector<PlanRequest> plans, const Scorer& score) {
   for (PlanRequest& request : plans) {
-    // All but zebra fit any batch by accumulating; the rule means one pass over the batch.
-    const bool accumulates = request.strategy != Strategy::zebra;
+    // Expert parallelism fits any batch by accumulating; the rule means one pass over the batch.
+    const bool accumulates =
+        request.strategy != Strategy::zebra && request.strategy != Strategy::pipeline;
     if (accumulates && !request.microbatches) request.microbatches = 1;
     for (const Job& job : plan_jobs(scenario, request, score)) {
       const std::string& lacks = job.plan.lacks_memory;
@@ -227,6 +228,21 @@ Json combined_json(const std::vector<PredictedJob>& jobs, std::vector<Json> part
   return out;
 }
 
+/// Of strategies that nobody named those that have a schedule that fits; all when none has.
+std::vector<PlanRequest> those_that_fit(const Scenario& scenario,
+                                        const std::vector<PlanRequest>& plans,
+                                        const Scorer& score) {
+  std::vector<PlanRequest> out;
+  for (const PlanRequest& request : plans) {
+    try {
+      if (misfit(scenario, {request}, score).empty()) out.push_back(request);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::input) throw;
+    }
+  }
+  return out.empty() ? plans : out;
+}
+
 }  // namespace
 
 Scorer make_scorer(Fidelity fidelity) {
@@ -240,7 +256,7 @@ Scorer make_scorer(Fidelity fidelity) {
   };
 }
 
-void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, const Scorer& score) {
+void settle_batch(Resolved& resolved, const Resolver& resolver, const Scorer& score) {
   if (resolved.batch_rule != BatchRule::max) return;
   Scenario& scenario = resolved.scenario;
   std::uint64_t& batch = scenario.training.global_batch_sequences;
@@ -248,6 +264,9 @@ void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, con
   const std::uint32_t length = std::exchange(scenario.training.sequence_length, 64U * 1024U);
   const std::uint64_t unit = default_global_batch(scenario);
   scenario.training.sequence_length = length;
+  batch = unit;
+  const std::vector<PlanRequest> plans =
+      resolver.by_default() ? those_that_fit(scenario, resolver.plans(), score) : resolver.plans();
   const auto why_not = [&](std::uint64_t units) {
     batch = units * unit;
     return misfit(scenario, plans, score);

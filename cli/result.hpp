@@ -11,9 +11,9 @@ namespace zebroid {
 /// The fast engine for the planner; lets Ctrl-C through.
 Scorer make_scorer(Fidelity fidelity);
 
-/// With BatchRule::max, sets the largest global batch whose plans all fit; throws Error(infeasible)
-/// when none does.
-void settle_batch(Resolved& resolved, const std::vector<PlanRequest>& plans, const Scorer& score);
+/// With BatchRule::max, sets the largest global batch whose plans all fit; of strategies that
+/// nobody named only those count that fit at all. Throws Error(infeasible) when none does.
+void settle_batch(Resolved& resolved, const Resolver& resolver, const Scorer& score);
 
 /// A job with what stands behind its prediction.
 struct PredictedJob {

@@ -35,7 +35,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   const Resolver resolver(request, {"zebra", "ep", "dist-ep", "ep-ideal", "pp"});
   const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
   Resolved resolved = resolver.resolve({});
-  settle_batch(resolved, resolver.plans(), score);
+  settle_batch(resolved, resolver, score);
   Json results = Json::array();
   std::vector<std::string> notes = resolved.scenario.cluster.notes;
   std::vector<std::string> left_out;

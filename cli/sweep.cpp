@@ -40,7 +40,7 @@ Json run_point(const Resolver& resolver, const Point& point) {
   try {
     const Scorer score = make_scorer(resolver.predictor().fast_fidelity());
     Resolved resolved = resolver.resolve(point);
-    settle_batch(resolved, resolver.plans(), score);
+    settle_batch(resolved, resolver, score);
     for (const PlanRequest& request : resolver.plans()) {
       try {
         const auto jobs = predict_jobs(resolver.predictor(), resolved.scenario, request, score);

@@ -42,7 +42,6 @@ class Runner {
   static constexpr double unknown = std::numeric_limits<double>::infinity();
   struct Durations {
     double forward = 0, up = 0, down = 0;
-    double ahead = 0;  ///< of backward: recomputation of the last layer, which needs no gradient
     double backward = 0;
   };
 
@@ -65,7 +64,6 @@ class Runner {
     Durations out;
     out.forward = layers.forward[stage.end] - layers.forward[stage.begin];
     out.backward = layers.backward[stage.end] - layers.backward[stage.begin];
-    if (costs_.recomputes()) out.ahead = layers.forward[stage.end] - layers.forward[stage.end - 1U];
     if (s + 1 == stages_) out.forward += layers.head;
     if (s > 0) {
       const GpuId below = pipeline_.stages[s - 1].gpu;
@@ -99,10 +97,8 @@ class Runner {
 
   void run(std::size_t s, std::uint32_t j, bool is_forward, double there) {
     using What = PipelineEvent::What;
-    const double ahead = is_forward ? 0 : of(s, j).ahead;
-    const double start = is_forward ? std::max(there, free_[s]) : free_[s];
-    const double duration = is_forward ? of(s, j).forward : of(s, j).backward;
-    free_[s] = std::max(there, free_[s] + ahead) + duration - ahead;
+    const double start = std::max(there, free_[s]);
+    free_[s] = start + (is_forward ? of(s, j).forward : of(s, j).backward);
     add(is_forward ? What::forward : What::backward, s, j, start, free_[s]);
     if (is_forward && s + 1 < stages_) {
       from_below_[s + 1][j] = free_[s] + of(s + 1, j).up;

@@ -43,7 +43,7 @@ struct PlanRequest {
   /// others hold experts. Empty = tuned.
   std::vector<std::uint32_t> attention_kinds;
   ExpertAssignment assignment = ExpertAssignment::gather_and_squeeze;
-  /// Only schedules whose parameters fit: else Error(infeasible), before anything is simulated.
+  /// ep, dist-ep, pp: only schedules that may fit are simulated; without one Error(infeasible).
   bool fitting_only = false;
   /// Any schedule that fits will do: the first ends the search.
   bool first_fit = false;

@@ -9,7 +9,7 @@
 
 namespace zebroid {
 
-/// By how much a time of this grade may be off, as a share of it (docs/adr/010-verdicts.md).
+/// By how much a time of this grade may be off, as a share of it (docs/adr/011-verdicts.md).
 double error_of(Evidence evidence);
 
 /// What a verdict assumes about one class of costs: one kernel class on one GPU kind, or all links.

@@ -1,6 +1,7 @@
 #include "planner/verdict.hpp"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -82,17 +83,23 @@ struct Saving {
   void (*apply)(Scenario&);
 };
 
-std::vector<Saving> savings_of(const Scenario& scenario) {
+/// Those that are not in force: ep and pp recompute whole layers and pp shards by themselves.
+std::vector<Saving> savings_of(const Scenario& scenario, Strategy strategy) {
+  const Training& training = scenario.training;
+  const bool pipeline = strategy == Strategy::pipeline;
+  const bool by_layer = training.recompute == Recompute::layer ||
+                        (training.recompute == Recompute::automatic &&
+                         (pipeline || strategy == Strategy::expert_parallel));
   std::vector<Saving> out;
-  if (scenario.training.recompute != Recompute::layer) {
+  if (!by_layer) {
     out.push_back(
         {"--recompute layer", [](Scenario& s) { s.training.recompute = Recompute::layer; }});
   }
-  if (!scenario.training.optimizer_sharding.value_or(false)) {
+  if (!training.optimizer_sharding.value_or(pipeline)) {
     out.push_back({"--set training.optimizer_sharding=true",
                    [](Scenario& s) { s.training.optimizer_sharding = true; }});
   }
-  if (scenario.training.optimizer == Optimizer::adamw) {
+  if (training.optimizer == Optimizer::adamw) {
     out.push_back({"--optimizer adamw-8bit",
                    [](Scenario& s) { s.training.optimizer = Optimizer::adamw_8bit; }});
   }
@@ -127,14 +134,13 @@ Spread spread_of(std::vector<double> values) {
 }
 
 Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, const Skew& skew,
-                   const Scorer& score, const std::function<void()>& step) {
+                   const Scorer& score) {
   const std::vector<Assumption> assumptions = assumptions_of(scenario);
   std::vector<RoutingRequest> draws;
   for (std::size_t d = 0; d < skew.draws; ++d) draws.push_back({skew.spec, d + 1, {}});
   Verdict out;
   const Reruns best = rerun(ranked.front(), assumptions, draws, score);
   out.best_under_skew = spread_of(best.by_draw);
-  if (step) step();
   const std::vector<std::size_t> rivals = rivals_of_best(ranked);
   std::size_t ops = ops_of(ranked.front());
   for (const std::size_t way : rivals) ops += ops_of(ranked[way]);
@@ -165,7 +171,6 @@ Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, con
       under_skew.push_back(best.by_draw[d] / other.by_draw[d]);
     }
     rival.under_skew = spread_of(std::move(under_skew));
-    if (step) step();
   }
   out.reruns = (1 + out.reruns) * (assumptions.size() + draws.size());
   return out;
@@ -180,9 +185,8 @@ std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
     same.strategies.front().groups = request.strategies.front().groups;
   }
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
-  const double per_gpu = static_cast<double>(scenario.training.global_batch_sequences) /
-                         static_cast<double>(gpus.size());
-  constexpr std::size_t few_gpus = 32;
+  const double used = static_cast<double>(gpus_of_kinds(scenario.cluster, best.kinds).size());
+  const double batch = static_cast<double>(scenario.training.global_batch_sequences);
   std::uint32_t more = 1;
   if (best.use == Use::everything && gpus.size() > few_gpus) {
     const Plan& plan = best.jobs.front().plan;
@@ -197,55 +201,68 @@ std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
     const bool present =
         std::any_of(gpus.begin(), gpus.end(), [&](const Gpu& gpu) { return gpu.kind == kind; });
     if (!present) continue;
-    Scenario larger = scenario;
-    add_gpus(larger.cluster, kind, more);
-    std::uint64_t owners = gpus.size() + more;
-    if (!best.request.attention_kinds.empty()) {
-      owners = gpus_of_kinds(larger.cluster, best.request.attention_kinds).size();
-    }
     Gain& gain = out.emplace_back();
     gain.kind = kind;
     gain.gpus = more;
-    gain.global_batch_sequences = larger.training.global_batch_sequences =
-        nearest_multiple(per_gpu * static_cast<double>(gpus.size() + more), owners);
+    gain.global_batch_sequences = scenario.training.global_batch_sequences;
+    gain.tokens_per_s = best.tokens_per_s();  // or it stays idle
+    const auto& kinds = best.kinds;
+    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end()) continue;
+    Scenario larger = scenario;
+    add_gpus(larger.cluster, kind, more);
+    const auto& owning =
+        best.request.attention_kinds.empty() ? kinds : best.request.attention_kinds;
+    const std::uint64_t owners = gpus_of_kinds(larger.cluster, owning).size();
+    const std::uint64_t larger_batch = nearest_multiple(batch * (used + more) / used, owners);
+    larger.training.global_batch_sequences = larger_batch;
     std::vector<Way> ways;
     find_ways(larger, same, score, {}, ways);
     std::erase_if(ways, [&](const Way& way) { return way.use != best.use || !way.fits(); });
     rank_ways(ways);
-    gain.tokens_per_s = best.tokens_per_s();  // or it stays idle
-    if (!ways.empty()) gain.tokens_per_s = std::max(gain.tokens_per_s, ways.front().tokens_per_s());
+    if (ways.empty() || ways.front().tokens_per_s() <= gain.tokens_per_s) continue;
+    gain.global_batch_sequences = larger_batch;
+    gain.tokens_per_s = ways.front().tokens_per_s();
   }
   return out;
 }
 
 std::string smallest_change(const Scenario& scenario, const PlanRequest& request,
                             const Scorer& score) {
-  const std::vector<Saving> savings = savings_of(scenario);
-  const auto fits_with = [&](const std::vector<Saving>& chosen, std::uint64_t batch) {
+  const std::vector<Saving> savings = savings_of(scenario, request.strategy);
+  const std::uint64_t batch = scenario.training.global_batch_sequences;
+  const std::uint64_t least = std::min<std::uint64_t>(
+      batch, gpus_of(scenario.cluster).size() * request.microbatches.value_or(1));
+  const auto fits_with = [&](const std::vector<Saving>& chosen, std::uint64_t sequences) {
     Scenario changed = scenario;
     for (const Saving& saving : chosen) saving.apply(changed);
-    changed.training.global_batch_sequences = batch;
+    changed.training.global_batch_sequences = sequences;
     return fits(changed, request, score);
   };
-  const std::uint64_t batch = scenario.training.global_batch_sequences;
-  const std::uint64_t least = gpus_of(scenario.cluster).size();
+  const auto flags_of = [&](const std::vector<Saving>& chosen, std::uint64_t sequences) {
+    std::vector<std::string> flags;
+    for (const Saving& saving : chosen) flags.push_back(saving.flag);
+    if (sequences < batch) flags.push_back(fmt::format("--global-batch {}", sequences));
+    return fmt::format("{}", fmt::join(flags, " "));
+  };
   if (!fits_with(savings, least)) return "";
-  for (const Saving& saving : savings) {
-    if (fits_with({saving}, batch)) return saving.flag;
-  }
-  for (std::uint64_t less = batch / 2; less >= least; less /= 2) {
-    if (fits_with({}, less)) return fmt::format("--global-batch {}", less);
-  }
+  std::vector<std::vector<Saving>> choices = {{}};
+  for (const Saving& saving : savings) choices.push_back({saving});
   for (std::size_t a = 0; a < savings.size(); ++a) {
     for (std::size_t b = a + 1; b < savings.size(); ++b) {
-      if (fits_with({savings[a], savings[b]}, batch)) {
-        return fmt::format("{} {}", savings[a].flag, savings[b].flag);
-      }
+      choices.push_back({savings[a], savings[b]});
     }
   }
-  std::string out;
-  for (const Saving& saving : savings) out += saving.flag + " ";
-  return out + fmt::format("--global-batch {}", least);
+  for (const auto& chosen : choices) {  // the batch stays if one or two others do
+    if (!chosen.empty() && fits_with(chosen, batch)) return flags_of(chosen, batch);
+  }
+  for (const auto& chosen : choices) {
+    if (!fits_with(chosen, least)) continue;
+    for (std::uint64_t less = batch / 2; less > least; less /= 2) {
+      if (fits_with(chosen, less)) return flags_of(chosen, less);
+    }
+    return flags_of(chosen, least);
+  }
+  return flags_of(savings, least);
 }
 
 }  // namespace zebroid

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,10 +30,11 @@ struct Comparison {
   std::vector<Assumption> turned_by;  ///< those under which it is no slower than the best
   Spread under_skew;                  ///< the speedup over draws of routing
 
-  /// Turned by an error, or a lead of less than predictions resolve at all.
+  bool is_turned_by_skew() const { return was_rerun && under_skew.p50 < 1; }
+  /// Turned by an error or by skew, or a lead of less than predictions resolve at all.
   bool is_tie() const {
     constexpr double resolved = 1.02;
-    return !turned_by.empty() || speedup < resolved;
+    return !turned_by.empty() || is_turned_by_skew() || speedup < resolved;
   }
 };
 
@@ -57,7 +57,7 @@ struct Skew {
 /// draw. Where the routing of the scenario was given as a file or drawn, the draws are as uneven as
 /// it. step: called after each way.
 Verdict judge_ways(const Scenario& scenario, const std::vector<Way>& ranked, const Skew& skew,
-                   const Scorer& score, const std::function<void()>& step);
+                   const Scorer& score);
 
 /// What more GPUs of a kind bring.
 struct Gain {
@@ -67,16 +67,16 @@ struct Gain {
   double tokens_per_s = 0;  ///< no fewer than before: they may stay idle
 };
 
-/// For each kind that has GPUs: what one more brings, in a cluster of more than 32 GPUs one more
-/// for each group, which keeps groups alike. The best way's strategy is planned again in as many
-/// groups, and with as many sequences for each GPU as before, to the nearest multiple of those that
-/// own sequences.
+/// For each kind that has GPUs: what one more brings, in a cluster of more than few_gpus one more
+/// for each group, whose number stays. The best way's strategy is planned again, with as many
+/// sequences for each GPU that it uses as before, to the nearest multiple of those that own
+/// sequences.
 std::vector<Gain> marginal_gains(const Scenario& scenario, const Way& best,
                                  const WaysRequest& request, const Scorer& score);
 
-/// The smallest change of the training under which a request fits: one or two of recomputing whole
-/// layers, sharding optimizer states, 8-bit optimizer states, a smaller batch; in words, with its
-/// flags. "" when none of these helps.
+/// The smallest change of the training under which a request fits, as flags: one or two of
+/// recomputing whole layers, sharding optimizer states and 8-bit optimizer states; else a smaller
+/// batch, with none, one, two or all of these. "" when even that does not help.
 std::string smallest_change(const Scenario& scenario, const PlanRequest& request,
                             const Scorer& score);
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -16,7 +17,7 @@ namespace {
 
 using Kinds = std::vector<std::uint32_t>;
 
-constexpr std::size_t few_gpus = 32;  // in larger clusters fewer candidates are tried
+constexpr std::size_t few_kinds = 3;  // of more not every choice is tried
 
 /// Every choice of some of the kinds, the largest first.
 std::vector<Kinds> choices_of(const Kinds& kinds) {
@@ -62,6 +63,11 @@ class WaySearch {
 
   void run() {
     std::vector<Kinds> choices = choices_of(kinds_);
+    if (kinds_.size() > few_kinds) {  // all, all but one, one
+      std::erase_if(choices, [&](const Kinds& choice) {
+        return choice.size() > 1 && choice.size() + 1 < kinds_.size();
+      });
+    }
     if (!request_.alternatives) choices.resize(1);
     const bool apart = request_.alternatives && kinds_.size() > 1;
     total_ = choices.size() * request_.strategies.size() + (apart ? 1 : 0);
@@ -127,8 +133,26 @@ class WaySearch {
         return keep_best(with_groups(scenario, kinds, request, gpus, gpus));
       }
       default:
-        ways_.push_back(planned(scenario, kinds, request));
+        keep_best(pipelines(scenario, kinds, request));
     }
+  }
+
+  /// As tuned, one for each GPU, which is data parallelism with shared optimizer states, and where
+  /// the search finds nothing that fits a few long ones.
+  std::vector<Way> pipelines(const Scenario& scenario, const Kinds& kinds,
+                             PlanRequest request) const {
+    std::vector<Way> out = {planned(scenario, kinds, request)};
+    const auto gpus = static_cast<std::uint32_t>(gpus_in(scenario, kinds));
+    if (request.groups || gpus > few_gpus) return out;
+    std::vector<std::uint32_t> counts = {gpus};
+    if (!out.front().fits()) counts = {gpus, 1, 2, 3, 4};
+    for (const std::uint32_t groups : counts) {
+      if (groups > gpus) continue;
+      request.groups = groups;
+      Way way = planned(scenario, kinds, request);
+      if (way.fits()) out.push_back(std::move(way));
+    }
+    return out;
   }
 
   std::vector<Way> with_groups(const Scenario& scenario, const Kinds& kinds, PlanRequest request,
@@ -141,6 +165,25 @@ class WaySearch {
       if (!out.back().fits()) break;  // more groups need more memory
     }
     if (out.empty()) out.push_back(planned(scenario, kinds, request));  // for its reason
+    return out;
+  }
+
+  /// Kinds that may do attention: any; of many those that gain most from it.
+  static std::vector<Kinds> roles_of(const Scenario& scenario, const Kinds& kinds) {
+    if (kinds.size() <= 2) return choices_of(kinds);
+    std::vector<Kinds> out;
+    const Kinds by_gain = kinds_by_attention_gain(scenario);
+    for (auto cut = by_gain.begin() + 1; cut != by_gain.end(); ++cut) {
+      out.emplace_back(by_gain.begin(), cut);
+    }
+    if (kinds.size() > few_kinds) return out;
+    for (const Kinds& choice : choices_of(kinds)) {
+      const bool known = std::any_of(out.begin(), out.end(), [&](Kinds cut) {
+        std::sort(cut.begin(), cut.end());
+        return cut == choice;
+      });
+      if (!known) out.push_back(choice);
+    }
     return out;
   }
 
@@ -159,7 +202,7 @@ class WaySearch {
     const bool are_given = !request.attention_kinds.empty();
     std::vector<Way> found;
     for (const Kinds& attention :
-         are_given ? std::vector<Kinds>{request.attention_kinds} : choices_of(kinds)) {
+         are_given ? std::vector<Kinds>{request.attention_kinds} : roles_of(scenario, kinds)) {
       if (attention.size() == kinds.size()) continue;
       request.attention_kinds = attention;
       const std::size_t owners = gpus_in(scenario, attention);
@@ -167,6 +210,7 @@ class WaySearch {
           with_groups(scenario, kinds, request, owners, gpus_in(scenario, kinds) - owners);
       std::move(tuned.begin(), tuned.end(), std::back_inserter(found));
     }
+    ensure(!found.empty(), "roles leave GPUs for the experts");
     rank_ways(found);
     if (tune && found.front().obstacle.empty()) {
       return with_assignments(scenario, kinds, std::move(found));
@@ -207,10 +251,30 @@ class WaySearch {
     if (!found.empty()) ways_.push_back(std::move(found.front()));
   }
 
+  /// The best that a kind can do with its share; nothing when no strategy works on one kind.
+  std::optional<Way> best_alone(const KindShare& share) const {
+    const Scenario part = on_kinds(scenario_, {share.kind}, share.sequences);
+    std::vector<Way> found;
+    for (PlanRequest request : request_.strategies) {
+      if (request.strategy == Strategy::ep_ideal) request.strategy = Strategy::expert_parallel;
+      if (request.strategy == Strategy::pipeline) {
+        for (Way& way : pipelines(part, {share.kind}, request)) found.push_back(std::move(way));
+      } else if (request.strategy == Strategy::expert_parallel) {
+        for (Way& way : with_groups(part, {share.kind}, request, share.gpus, share.gpus)) {
+          found.push_back(std::move(way));
+        }
+      }
+    }
+    rank_ways(found);
+    if (found.empty()) return std::nullopt;
+    return std::move(found.front());
+  }
+
   void each_kind_for_itself() {
     Way out;
     out.use = Use::apart;
     out.kinds = kinds_;
+    out.request.strategy = Strategy::ep_ideal;
     std::vector<KindShare> shares;
     try {
       shares = shares_of_kinds(scenario_);
@@ -219,25 +283,19 @@ class WaySearch {
       out.obstacle = error.what();
     }
     for (const KindShare& share : shares) {
-      const Scenario part = on_kinds(scenario_, {share.kind}, share.sequences);
-      std::vector<Way> found;
-      for (PlanRequest request : request_.strategies) {
-        if (request.strategy == Strategy::ep_ideal) request.strategy = Strategy::expert_parallel;
-        const bool alone =
-            request.strategy == Strategy::expert_parallel || request.strategy == Strategy::pipeline;
-        if (alone) found.push_back(planned(part, {share.kind}, request));
+      std::optional<Way> best = best_alone(share);
+      if (!best) return;
+      if (out.jobs.empty()) out.request = best->request;
+      if (!best->fits()) {  // then it is a job on the other kinds alone, which is another way
+        const std::string& why =
+            best->jobs.empty() ? best->obstacle : best->jobs.front().plan.lacks_memory;
+        out.obstacle = fmt::format("{} alone: {}", scenario_.cluster.kinds[share.kind].name, why);
+        out.lacks_memory = best->lacks_memory || !best->jobs.empty();
+        out.jobs.clear();
+        break;
       }
-      rank_ways(found);
-      if (found.empty() || !found.front().obstacle.empty()) {
-        if (!found.empty()) out.obstacle = found.front().obstacle;
-        if (!found.empty()) out.lacks_memory = out.lacks_memory || found.front().lacks_memory;
-        continue;
-      }
-      if (out.jobs.empty()) out.request = found.front().request;
-      out.jobs.push_back(std::move(found.front().jobs.front()));
+      out.jobs.push_back(std::move(best->jobs.front()));
     }
-    if (!out.jobs.empty()) out.obstacle.clear();
-    if (out.jobs.empty() && out.obstacle.empty()) return;  // no strategy works on one kind
     ways_.push_back(std::move(out));
   }
 

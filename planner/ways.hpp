@@ -10,6 +10,9 @@
 
 namespace zebroid {
 
+/// In larger clusters fewer candidates are tried.
+inline constexpr std::size_t few_gpus = 32;
+
 /// Which GPUs of a cluster a way to train uses.
 enum class Use : std::uint8_t {
   everything,  ///< all GPUs train one model together

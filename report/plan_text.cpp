@@ -31,20 +31,20 @@ class PlanText {
   std::string ranking() const {
     Table table(
         {"#", "strategy", "GPUs", "R", "tokens/s", "best is", "gap", "exposed", "bubble", "fits"});
-    const auto best = number_at(results_[0], {"tokens_per_s"});
+    const double best = number_at(results_[0], {"tokens_per_s"}).value_or(0);
     for (std::size_t i = 0; i < results_.size(); ++i) {
       const Json& result = results_[i];
       const bool fits = json_at(result, {"feasible"}) == true;
-      const auto iteration = number_at(result, {"iteration_s"});
-      const auto bound = number_at(result, {"lower_bound_s"});
-      const auto rate = number_at(result, {"tokens_per_s"});
-      const auto exposed = number_at(result, {"exposed_communication_s"});
+      const double iteration = number_at(result, {"iteration_s"}).value_or(0);
+      const double bound = number_at(result, {"lower_bound_s"}).value_or(iteration);
+      const double rate = number_at(result, {"tokens_per_s"}).value_or(0);
+      const double exposed = number_at(result, {"exposed_communication_s"}).value_or(0);
       const std::string name = name_of(result);
       table.add_row({std::to_string(i + 1), i == 0 && fits ? paint_(Tone::good, name) : name,
                      text_at(result, {"use"}), count_cell(number_at(result, {"microbatches"})),
-                     count_cell(rate), ratio_cell(*best / *rate),
-                     percent_cell(*iteration / *bound - 1), percent_cell(*exposed / *iteration),
-                     percent_cell(mean_bubble(result)), fits ? "yes" : paint_(Tone::bad, "no")});
+                     count_cell(rate), ratio_cell(best / rate), percent_cell(iteration / bound - 1),
+                     percent_cell(exposed / iteration), percent_cell(mean_bubble(result)),
+                     fits ? "yes" : paint_(Tone::bad, "no")});
     }
     return table.text(paint_.on());
   }
@@ -72,16 +72,14 @@ class PlanText {
   /// Peak memory of the best way by component.
   std::string memory() const {
     Table table({"  memory", "GPU", "weights", "gradients", "optimizer", "activations", "receive",
-                 "runtime", "peak"});
+                 "runtime"});
     for (const Json& pool : json_at(results_[0], {"pools"})) {
       const auto bytes = [&](const char* key) {
         return format_bytes({number_at(pool, {"memory", key}).value_or(0)});
       };
       table.add_row({"  " + text_at(pool, {"role"}), text_at(pool, {"gpu"}), bytes("weights_bytes"),
                      bytes("gradients_bytes"), bytes("optimizer_bytes"), bytes("activations_bytes"),
-                     bytes("receive_buffers_bytes"), bytes("runtime_bytes"),
-                     memory_cell(number_at(pool, {"peak_memory_bytes"}),
-                                 number_at(pool, {"memory_capacity_bytes"}))});
+                     bytes("receive_buffers_bytes"), bytes("runtime_bytes")});
     }
     return table.text(false);
   }

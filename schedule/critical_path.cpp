@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
 #include <utility>
 
 namespace zebroid {
@@ -51,11 +50,11 @@ class Walk {
 
   std::vector<CriticalStep> run() const {
     std::vector<CriticalStep> out;
-    for (std::optional<Moment> at = last(); at;) {
-      const Moment op = at->is_launch ? *at : last_member(*at);
-      const std::optional<Moment> before = what_let(op);
-      const Seconds begin = before ? time_of(*before) : Seconds{};
-      const Seconds end = time_of(*at);
+    for (Moment at = last(); at.op != none;) {
+      const Moment op = at.is_launch ? at : last_member(at);
+      const Moment before = what_let(op);
+      const Seconds begin = before.op != none ? time_of(before) : Seconds{};
+      const Seconds end = time_of(at);
       if (end > begin) out.push_back({op.rank, op.op, begin, end});
       at = before;
     }
@@ -70,12 +69,12 @@ class Walk {
   }
   const Order& order_of(RankId rank) const { return orders_[schedule_.ranks[rank.value].program]; }
 
-  std::optional<Moment> last() const {
-    std::optional<Moment> out;
+  Moment last() const {
+    Moment out;
     for (std::uint32_t r = 0; r < timeline_.ranks.size(); ++r) {
       for (std::uint32_t i = 0; i < timeline_.ranks[r].size(); ++i) {
         const Moment here{{r}, i, false};
-        if (!out || times(here).ended > times(*out).ended) out = here;
+        if (out.op == none || times(here).ended > times(out).ended) out = here;
       }
     }
     return out;
@@ -95,14 +94,15 @@ class Walk {
     return out;
   }
 
-  /// The latest of all that an op waited for before it could be launched or run.
-  std::optional<Moment> what_let(const Moment& at) const {
+  /// The latest of all that an op waited for before it could be launched or run; its op is none
+  /// when there is nothing.
+  Moment what_let(const Moment& at) const {
     const Order& order = order_of(at.rank);
-    std::optional<Moment> out;
+    Moment out;
     const auto consider = [&](std::uint32_t op, bool is_launch) {
       if (op == none) return;
       const Moment other{at.rank, op, is_launch};
-      if (!out || time_of(other) > time_of(*out)) out = other;
+      if (out.op == none || time_of(other) > time_of(out)) out = other;
     };
     consider(order.before_on_stream[at.op], false);
     for (std::uint32_t k = order.reads.first[at.op]; k < order.reads.first[at.op + 1]; ++k) {

@@ -151,8 +151,8 @@ class Finder {
       return true;
     }
     if (again) expert_gradient(op);
-    return is_dispatched ||
-           all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) || again;
+    return is_dispatched || all_chunks(Work::attention, Pass::forward, op.layer, op.microbatch) ||
+           again;
   }
 
   /// An exchange may find nothing: then this member only receives. verify knows who must send.

@@ -91,7 +91,8 @@ TEST(Plan, RefusesWhatNoMemoryWouldMakePossible) {
 }
 
 TEST(Plan, ComparesOneJobPerKindWhereThatIsAsked) {
-  const Json document = plan_of(std::string(small) + "--strategy ep-ideal");
+  const Json document = plan_of(
+      "--model mixtral-d1 --cluster 2xA40,4xV100-16GB --sequence-length 1024 --strategy ep-ideal");
   ASSERT_EQ(document["results"].size(), 1U);
   EXPECT_EQ(document["results"][0]["use"], "one job per GPU kind");
 }
