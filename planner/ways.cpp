@@ -121,8 +121,9 @@ class WaySearch {
 
   void on(const Scenario& scenario, const Kinds& kinds, const PlanRequest& request) {
     switch (request.strategy) {
-      case Strategy::ep_ideal:
-        return;  // what each kind does for itself
+      case Strategy::ep_ideal:  // what each kind does for itself
+        if (kinds_.size() == 1) on(scenario, kinds, {.strategy = Strategy::expert_parallel});
+        return;
       case Strategy::dist_ep:
       case Strategy::zebra:
         if (kinds.size() > 1) return with_roles(scenario, kinds, request);

@@ -95,6 +95,8 @@ TEST(Plan, ComparesOneJobPerKindWhereThatIsAsked) {
       "--model mixtral-d1 --cluster 2xA40,4xV100-16GB --sequence-length 1024 --strategy ep-ideal");
   ASSERT_EQ(document["results"].size(), 1U);
   EXPECT_EQ(document["results"][0]["use"], "one job per GPU kind");
+  const Json alone = plan_of("--model mixtral-w1 --cluster 4xA40 --strategy ep-ideal");
+  EXPECT_EQ(alone["results"][0]["use"], "all GPUs");
 }
 
 TEST(Plan, RefusesScheduleFilesAndUnknownFlags) {
