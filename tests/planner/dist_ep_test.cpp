@@ -86,6 +86,24 @@ TEST(EpIdeal, IsOneJobForEachKindWithItsShareOfTheBatch) {
             jobs[1].plan.timeline.makespan());
 }
 
+TEST(DistEp, TakesTheMemoryOnAnExpertGpuThatHandComputationSays) {
+  // One layer; the V100 holds all 4 experts of width 512 and gets 128 * 2 rows of 256 values.
+  const Scenario scenario =
+      make_scenario({.layers = 1, .cluster = "1xA40,1xV100-16GB", .batch = 1});
+  const Schedule schedule = dist_ep(scenario, 1, 1);
+  const MemoryUse use = peak_memory(schedule, scenario, PredictedLoad(schedule, scenario))[1];
+  const double parameters = 4 * 3 * 256.0 * 512;
+  EXPECT_EQ(use.weights.value, 2 * parameters);
+  EXPECT_EQ(use.gradients.value, 2 * parameters);
+  EXPECT_EQ(use.optimizer.value, 12 * parameters);
+  // In backward: the input kept, the gradient received; gate, up and product recomputed, and as
+  // many gradients; the output recomputed, and the gradient of the input.
+  const double rows = 128 * 2 * 256 * 2;
+  const double internals = 128 * 2 * 3 * 512 * 2;
+  EXPECT_EQ(use.activations.value, 3 * rows + 2 * internals);
+  EXPECT_EQ(use.receive_buffers.value, rows);
+}
+
 TEST(ExpertParallelMemory, OfExpertsThatAreRecomputedChunkByChunkIsOfOneChunk) {
   // One GPU, whole-layer recomputation. At the peak, in backward, it keeps among other things what
   // the experts of one chunk computed: rows * 3 * FFN * 2 bytes, 128 tokens * 4 * 2 rows in all.
