@@ -43,7 +43,7 @@ std::vector<std::string> faults_of(const JsonDocument& document) {
       read_timeline(document);
     } else if (schema == "zebroid.cluster/1") {
       read_cluster(root);
-    } else if (schema == "zebroid.calibration/1") {
+    } else if (schema == "zebroid.calibration/2") {
       load_calibration({document.name});
     } else if (schema == "zebroid.scenario/1") {
       read_scenario(document);
@@ -56,7 +56,7 @@ std::vector<std::string> faults_of(const JsonDocument& document) {
     } else {
       root.at("schema").name_of(
           "schema", {"zebroid.schedule/1", "zebroid.timeline/1", "zebroid.cluster/1",
-                     "zebroid.calibration/1", "zebroid.scenario/1", "zebroid.request/1"});
+                     "zebroid.calibration/2", "zebroid.scenario/1", "zebroid.request/1"});
     }
     return faults.all();
   } catch (const Error& error) {

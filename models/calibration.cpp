@@ -1,13 +1,17 @@
+#include "models/calibration.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "core/error.hpp"
 #include "models/config_dir.hpp"
-#include "models/cost_model.hpp"
 
 namespace zebroid {
 namespace {
+
+constexpr double micro = 1e6;
 
 std::vector<std::string> kernel_names() {
   std::vector<std::string> names;
@@ -17,84 +21,165 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
-std::vector<std::string> evidence_names() {
-  std::vector<std::string> names;
-  for (std::size_t e = 0; e < evidence_count; ++e) {
-    names.emplace_back(name_of(static_cast<Evidence>(e)));
-  }
-  return names;
-}
-
 std::size_t index_in(const std::vector<std::string>& names, const std::string& name) {
   return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
 }
 
-KernelCalibration read_kernel(const JsonView& view) {
+KernelCurve read_curve(const JsonView& view) {
   constexpr double least_efficiency = 1e-4;
   constexpr double most_size = 1e9;
   constexpr double most_launch_us = 1e6;
+  constexpr double most_rate = 1e4;
   view.only_keys(
-      {"efficiency", "half_size", "backward", "launch_us", "evidence", "source", "date"});
-  KernelCalibration out;
+      {"efficiency", "half_size", "backward", "launch_us", "rate", "evidence", "source", "date"});
+  KernelCurve out;
   out.efficiency = view.at("efficiency").number(least_efficiency, 1);
   if (const auto v = view.find("half_size")) out.half_size = v->number(0, most_size);
   if (const auto v = view.find("backward")) out.backward = v->number(least_efficiency, 2);
-  if (const auto v = view.find("launch_us")) out.launch = {v->number(0, most_launch_us) * 1e-6};
+  if (const auto v = view.find("launch_us")) out.launch = {v->number(0, most_launch_us) / micro};
+  if (const auto v = view.find("rate")) out.rate = v->number(1 / most_rate, most_rate);
   out.evidence = static_cast<Evidence>(
       index_in(evidence_names(), view.at("evidence").name_of("evidence grade", evidence_names())));
   out.source = view.at("source").text();
   return out;
 }
 
+Json to_json(const KernelCurve& curve) {
+  Json out;
+  out["efficiency"] = curve.efficiency;
+  out["half_size"] = curve.half_size;
+  out["backward"] = curve.backward;
+  out["launch_us"] = curve.launch.value * micro;
+  if (curve.rate != 1) out["rate"] = curve.rate;
+  out["evidence"] = name_of(curve.evidence);
+  out["source"] = curve.source;
+  return out;
+}
+
 /// {class: {...}}; classes that it leaves out stay as they were.
-void read_kernels(const JsonView& view,
-                  std::array<KernelCalibration, kernel_class_count>& kernels) {
-  view.only_keys(kernel_names());
+void read_curves(const JsonView& view, std::array<KernelCurve, kernel_class_count>& curves) {
   for (std::size_t k = 0; k < kernel_class_count; ++k) {
-    if (const auto kernel = view.find(kernel_names()[k])) kernels.at(k) = read_kernel(*kernel);
+    if (const auto curve = view.find(kernel_names()[k])) curves.at(k) = read_curve(*curve);
+  }
+}
+
+void put_table(MeasuredTable table, std::vector<MeasuredTable>& tables) {
+  const auto at = std::lower_bound(
+      tables.begin(), tables.end(), table,
+      [](const MeasuredTable& a, const MeasuredTable& b) { return a.key() < b.key(); });
+  if (at != tables.end() && at->key() == table.key()) {
+    *at = std::move(table);
+  } else {
+    tables.insert(at, std::move(table));
+  }
+}
+
+void read_tables(const JsonView& view, std::vector<MeasuredTable>& tables) {
+  for (const JsonView& element : view.elements()) {
+    if (auto table = MeasuredTable::read(element)) put_table(std::move(*table), tables);
   }
 }
 
 constexpr const char* any_gpu = "*";  // what the defaults are stored under
 constexpr const char* any_flash_gpu = "* (flash_attention)";
 
-/// One file: {"schema", "gpus": [names], "kernels": {class: {...}}}.
+void read_kind(const JsonView& view, Calibration& calibration) {
+  view.only_keys({"gpus", "kernels", "tables", "notes"});
+  std::vector<std::string> gpus;
+  for (const JsonView& name : view.at("gpus").elements()) gpus.push_back(name.text());
+  if (gpus.empty()) view.at("gpus").fault("expected the names of the GPUs that the rows describe");
+  GpuCalibration read;
+  if (const auto kernels = view.find("kernels")) {
+    kernels->only_keys(kernel_names());
+    read_curves(*kernels, read.curves);
+  }
+  if (const auto tables = view.find("tables")) read_tables(*tables, read.tables);
+  for (const std::string& gpu : gpus) {
+    GpuCalibration& known = calibration.gpus[gpu];
+    for (std::size_t k = 0; k < kernel_class_count; ++k) {
+      if (read.curves.at(k).efficiency > 0) known.curves.at(k) = read.curves.at(k);
+    }
+    for (const MeasuredTable& table : read.tables) put_table(table, known.tables);
+  }
+}
+
 void read_file_into(const JsonDocument& document, Calibration& calibration) {
   Faults faults;
   const JsonView root(document, faults);
-  root.only_keys({"schema", "gpus", "kernels", "notes"});
-  root.at("schema").name_of("schema", {"zebroid.calibration/1"});
-  std::vector<std::string> gpus;
-  for (const JsonView& name : root.at("gpus").elements()) gpus.push_back(name.text());
-  if (gpus.empty()) root.at("gpus").fault("expected the names of the GPUs that the rows describe");
-  const JsonView kernels = root.at("kernels");
-  const std::size_t before = faults.all().size();
-  for (const std::string& gpu : gpus) {
-    read_kernels(kernels, calibration.gpus[gpu]);
-    if (faults.all().size() > before) break;  // the next GPU would only meet the same ones
-  }
+  root.only_keys({"schema", "kinds", "notes"});
+  root.at("schema").name_of("schema", {"zebroid.calibration/2"});
+  for (const JsonView& kind : root.at("kinds").elements()) read_kind(kind, calibration);
   faults.throw_if_any();
+}
+
+const GpuCalibration* find_kind(const Calibration& calibration, const std::string& name) {
+  const auto found = calibration.gpus.find(name);
+  return found == calibration.gpus.end() ? nullptr : &found->second;
+}
+
+bool is_large(const MeasuredTable& table) {
+  constexpr std::size_t most = 256;
+  return table.points().size() > most;
+}
+
+/// What these calls rest on.
+MeasuredTable cut(const MeasuredTable& table, const std::vector<KernelCall>& calls) {
+  std::set<std::uint32_t> kept;
+  for (const KernelCall& call : calls) {
+    if (call.op != table.key().op) continue;
+    const Estimate estimate = table.estimate(call.shape);
+    for (std::size_t i = 0; i < estimate.size; ++i) kept.insert(estimate.parts.at(i).point);
+  }
+  if (kept.empty()) return table;
+  return table.only({kept.begin(), kept.end()});
 }
 
 }  // namespace
 
-KernelCalibration Calibration::of(const GpuSpec& gpu, KernelClass kernel) const {
-  const auto k = static_cast<std::size_t>(kernel);
-  const auto row_of = [&](const std::string& name) -> const KernelCalibration* {
-    const auto found = gpus.find(name);
-    if (found == gpus.end() || found->second.at(k).efficiency <= 0) return nullptr;
-    return &found->second.at(k);
+std::string_view name_of(KernelClass kernel) {
+  constexpr std::array<std::string_view, kernel_class_count> names = {
+      "gemm", "grouped_gemm", "attention_core", "memory_bound"};
+  return names.at(static_cast<std::size_t>(kernel));
+}
+
+KernelClass class_of(MeasuredOp op) {
+  switch (op) {
+    case MeasuredOp::gemm:
+      return KernelClass::gemm;
+    case MeasuredOp::grouped_gemm:
+      return KernelClass::grouped_gemm;
+    case MeasuredOp::attention:
+      return KernelClass::attention_core;
+    default:
+      ensure(op == MeasuredOp::elementwise, "collectives have no kernel class");
+      return KernelClass::memory_bound;
+  }
+}
+
+std::optional<KernelCurve> Calibration::curve(const GpuSpec& gpu, KernelClass kernel) const {
+  const auto curve_of = [&](const std::string& name) -> const KernelCurve* {
+    const GpuCalibration* found = name.empty() ? nullptr : find_kind(*this, name);
+    if (found == nullptr) return nullptr;
+    const KernelCurve& curve = found->curves.at(static_cast<std::size_t>(kernel));
+    return curve.efficiency > 0 ? &curve : nullptr;
   };
-  if (const auto* row = row_of(gpu.name)) return *row;
-  if (const auto* row = gpu.like.empty() ? nullptr : row_of(gpu.like)) {
-    KernelCalibration out = *row;
+  if (const auto* curve = curve_of(gpu.name)) return *curve;
+  if (const auto* curve = curve_of(gpu.like)) {
+    KernelCurve out = *curve;
     out.evidence = std::max(out.evidence, Evidence::extrapolated);
     return out;
   }
-  if (const auto* row = gpu.flash_attention ? row_of(any_flash_gpu) : nullptr) return *row;
-  if (const auto* row = row_of(any_gpu)) return *row;
+  if (const auto* curve = gpu.flash_attention ? curve_of(any_flash_gpu) : nullptr) return *curve;
+  if (const auto* curve = curve_of(any_gpu)) return *curve;
+  if (kernel == KernelClass::grouped_gemm) return std::nullopt;
   throw Error(ErrorKind::input,
               fmt::format("no calibration of {} for {}", name_of(kernel), gpu.name));
+}
+
+const std::vector<MeasuredTable>& Calibration::tables(const std::string& gpu) const {
+  static const std::vector<MeasuredTable> none;
+  const GpuCalibration* found = find_kind(*this, gpu);
+  return found == nullptr ? none : found->tables;
 }
 
 Calibration load_calibration(const std::vector<std::string>& extra) {
@@ -110,26 +195,49 @@ Calibration load_calibration(const std::vector<std::string>& extra) {
 }
 
 Calibration read_calibration(const JsonView& view) {
+  std::vector<std::string> known = kernel_names();
+  known.emplace_back("tables");
   Calibration out;
-  for (const auto& [gpu, kernels] : view.members()) read_kernels(kernels, out.gpus[gpu]);
+  for (const auto& [gpu, kind] : view.members()) {
+    kind.only_keys(known);
+    read_curves(kind, out.gpus[gpu].curves);
+    if (const auto tables = kind.find("tables")) read_tables(*tables, out.gpus[gpu].tables);
+  }
   return out;
 }
 
-Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds) {
-  constexpr double micro = 1e6;
+Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
+             const std::function<std::vector<KernelCall>()>& calls) {
   Json out = Json::object();
   for (const GpuSpec& gpu : kinds) {
+    Json& kind = out[gpu.name] = Json::object();
     for (std::size_t k = 0; k < kernel_class_count; ++k) {
-      const KernelCalibration row = calibration.of(gpu, static_cast<KernelClass>(k));
-      Json& kernel = out[gpu.name][kernel_names()[k]];
-      kernel["efficiency"] = row.efficiency;
-      kernel["half_size"] = row.half_size;
-      kernel["backward"] = row.backward;
-      kernel["launch_us"] = row.launch.value * micro;
-      kernel["evidence"] = name_of(row.evidence);
-      kernel["source"] = row.source;
+      const auto curve = calibration.curve(gpu, static_cast<KernelClass>(k));
+      if (curve) kind[kernel_names()[k]] = to_json(*curve);
     }
   }
+  std::set<std::string> measured;
+  for (const GpuSpec& gpu : kinds) measured.insert({gpu.name, gpu.like});
+  std::vector<KernelCall> asked;
+  for (const std::string& gpu : measured) {
+    for (const MeasuredTable& table : calibration.tables(gpu)) {
+      if (is_large(table) && asked.empty()) asked = calls();
+      out[gpu]["tables"].push_back((is_large(table) ? cut(table, asked) : table).to_json());
+    }
+  }
+  return out;
+}
+
+Json to_json(const GpuCalibration& calibration, const std::vector<std::string>& gpus,
+             const std::string& notes) {
+  Json out;
+  out["gpus"] = gpus;
+  if (!notes.empty()) out["notes"] = notes;
+  for (std::size_t k = 0; k < kernel_class_count; ++k) {
+    const KernelCurve& curve = calibration.curves.at(k);
+    if (curve.efficiency > 0) out["kernels"][kernel_names()[k]] = to_json(curve);
+  }
+  for (const MeasuredTable& table : calibration.tables) out["tables"].push_back(table.to_json());
   return out;
 }
 

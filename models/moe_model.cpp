@@ -15,34 +15,6 @@ double sliding_pairs(double length, double window) {
   return triangle(ramp) + (length - ramp) * window;
 }
 
-double indexer_matrices(double hidden, const Attention& attention) {
-  if (!attention.indexer) return 0;
-  const SparseIndexer& indexer = *attention.indexer;
-  const bool low_rank = attention.latent && attention.latent->query_rank > 0;
-  const double query_input = low_rank ? attention.latent->query_rank : hidden;
-  const double heads = indexer.heads;
-  const double dim = indexer.head_dim;
-  return query_input * heads * dim + hidden * dim + hidden * heads;
-}
-
-/// Elements of all weight matrices: every token is multiplied by each of them once.
-double attention_matrices(double hidden, const Attention& attention) {
-  const double heads = attention.heads;
-  const double query = heads * attention.head_dim;
-  double out = heads * attention.value_dim * hidden + indexer_matrices(hidden, attention);
-  if (!attention.latent) {
-    const double key_value = static_cast<double>(attention.head_dim) + attention.value_dim;
-    return out + hidden * query + hidden * attention.kv_heads * key_value;
-  }
-  const LatentAttention& latent = *attention.latent;
-  const double query_rank = latent.query_rank;
-  const double latent_rank = latent.latent_rank;
-  const double key_part = attention.head_dim - latent.rope_dim;
-  out += query_rank > 0 ? query_rank * (hidden + query) : hidden * query;
-  out += hidden * (latent_rank + latent.rope_dim);
-  return out + latent_rank * heads * (key_part + attention.value_dim);
-}
-
 double ranks(const LatentAttention& latent) {
   return static_cast<double>(latent.query_rank) + latent.latent_rank;
 }
@@ -79,6 +51,12 @@ double attention_vectors(double hidden, const Attention& attention) {
   return out;
 }
 
+double elements(const std::vector<Matrix>& matrices) {
+  double out = 0;
+  for (const Matrix& matrix : matrices) out += matrix.in * matrix.out;
+  return out;
+}
+
 double ffn_matrices(const MoeModel& model, double width) {
   return model.matrices() * static_cast<double>(model.hidden) * width;
 }
@@ -111,12 +89,40 @@ std::uint32_t MoeModel::moe_layers() const {
       layers.begin(), layers.end(), [](const Layer& layer) { return layer.has_experts; }));
 }
 
+std::vector<Matrix> attention_matrices(const MoeModel& model, std::uint32_t layer) {
+  const Attention& attention = layer_of(model, layer).attention;
+  const double hidden = model.hidden;
+  const double heads = attention.heads;
+  const double query = heads * attention.head_dim;
+  const double query_rank = attention.latent ? attention.latent->query_rank : 0;
+  std::vector<Matrix> out;
+  if (attention.latent) {
+    const LatentAttention& latent = *attention.latent;
+    const double latent_rank = latent.latent_rank;
+    const double key_part = attention.head_dim - latent.rope_dim;
+    if (query_rank > 0) out.push_back({hidden, query_rank});
+    out.push_back({query_rank > 0 ? query_rank : hidden, query});
+    out.push_back({hidden, latent_rank + latent.rope_dim});
+    out.push_back({latent_rank, heads * (key_part + attention.value_dim)});
+  } else {
+    const double key_value = static_cast<double>(attention.head_dim) + attention.value_dim;
+    out.push_back({hidden, query + attention.kv_heads * key_value});
+  }
+  out.push_back({heads * attention.value_dim, hidden});
+  if (attention.indexer) {
+    const double dim = attention.indexer->head_dim;
+    out.push_back({query_rank > 0 ? query_rank : hidden, attention.indexer->heads * dim});
+    out.push_back({hidden, dim + attention.indexer->heads});
+  }
+  return out;
+}
+
 LayerParameters layer_parameters(const MoeModel& model, std::uint32_t layer) {
   const Layer& it = layer_of(model, layer);
   const double hidden = model.hidden;
   LayerParameters out;
   out.attention =
-      attention_matrices(hidden, it.attention) + attention_vectors(hidden, it.attention);
+      elements(attention_matrices(model, layer)) + attention_vectors(hidden, it.attention);
   out.dense = ffn_parameters(model, it.dense_ffn);
   if (!it.has_experts) return out;
   out.router = (hidden + (model.router_bias ? 1 : 0)) * model.experts;
@@ -156,7 +162,7 @@ ForwardFlops attention_flops(const MoeModel& model, std::uint32_t layer, double 
   core += pairs * per_pair * attention.heads;
 
   ForwardFlops out;
-  out.projections = {2 * tokens * attention_matrices(hidden, attention)};
+  out.projections = {2 * tokens * elements(attention_matrices(model, layer))};
   out.core = {sequences * core};
   double dense = ffn_matrices(model, it.dense_ffn);
   if (it.has_experts) {

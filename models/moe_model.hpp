@@ -115,6 +115,15 @@ double total_parameters(const MoeModel& model);
 /// 32 billion where this is 37.6 and 32.9.
 double active_parameters(const MoeModel& model);
 
+/// A weight matrix that every token's activation of width `in` is multiplied by.
+struct Matrix {
+  double in = 0;
+  double out = 0;
+};
+/// Projections of a layer's attention, with those of one input that frameworks fuse (queries, keys
+/// and values) as one; then the sparse indexer's.
+std::vector<Matrix> attention_matrices(const MoeModel& model, std::uint32_t layer);
+
 /// Multiply-adds of one forward pass, times two. Norms, RoPE, softmax and the like are left to the
 /// memory-bound costs.
 struct ForwardFlops {

@@ -30,7 +30,9 @@ Json to_json(const Scenario& scenario) {
   out["cluster"] = to_json(scenario.cluster);
   out["training"] = to_json(scenario.training);
   out["routing"] = to_json(scenario.routing);
-  out["calibration"] = to_json(scenario.calibration, scenario.cluster.kinds);
+  out["calibration"] = to_json(scenario.calibration, scenario.cluster.kinds, [&] {
+    return likely_kernels(scenario.model, scenario.training.sequence_length);
+  });
   return out;
 }
 

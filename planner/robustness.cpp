@@ -41,14 +41,13 @@ void speed_up_links(Cluster& cluster, double factor) {
   }
 }
 
-/// A kernel takes 1 / rate as long, constant part included.
 void speed_up_kernel(Scenario& scenario, const std::string& gpu, KernelClass kernel, double rate) {
   for (const GpuSpec& kind : scenario.cluster.kinds) {
     if (kind.name != gpu) continue;
-    KernelCalibration row = scenario.calibration.of(kind, kernel);
-    row.efficiency *= rate;
-    row.launch = row.launch / rate;
-    scenario.calibration.gpus[gpu].at(static_cast<std::size_t>(kernel)) = row;
+    auto curve = scenario.calibration.curve(kind, kernel);
+    if (!curve) continue;
+    curve->rate *= rate;
+    scenario.calibration.gpus[gpu].curves.at(static_cast<std::size_t>(kernel)) = *curve;
   }
 }
 
@@ -98,7 +97,8 @@ std::vector<Assumption> assumptions_of(const Scenario& scenario) {
     const GpuSpec& kind = scenario.cluster.kinds[k];
     for (std::size_t c = 0; c < kernel_class_count; ++c) {
       const auto kernel = static_cast<KernelClass>(c);
-      both_ways({kind.name, kernel, scenario.calibration.of(kind, kernel).evidence, 1});
+      const auto curve = scenario.calibration.curve(kind, kernel);
+      if (curve) both_ways({kind.name, kernel, curve->evidence, 1});
     }
   }
   both_ways({"", std::nullopt, Evidence::roofline, 1});
