@@ -21,10 +21,6 @@ std::vector<std::string> kernel_names() {
   return names;
 }
 
-std::size_t index_in(const std::vector<std::string>& names, const std::string& name) {
-  return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
-}
-
 KernelCurve read_curve(const JsonView& view) {
   constexpr double least_efficiency = 1e-4;
   constexpr double most_size = 1e9;
@@ -38,8 +34,7 @@ KernelCurve read_curve(const JsonView& view) {
   if (const auto v = view.find("backward")) out.backward = v->number(least_efficiency, 2);
   if (const auto v = view.find("launch_us")) out.launch = {v->number(0, most_launch_us) / micro};
   if (const auto v = view.find("rate")) out.rate = v->number(1 / most_rate, most_rate);
-  out.evidence = static_cast<Evidence>(
-      index_in(evidence_names(), view.at("evidence").name_of("evidence grade", evidence_names())));
+  out.evidence = read_evidence(view.at("evidence"));
   out.source = view.at("source").text();
   return out;
 }
@@ -80,11 +75,31 @@ void read_tables(const JsonView& view, std::vector<MeasuredTable>& tables) {
   }
 }
 
+void put_collective(const CollectiveFit& fit, std::vector<CollectiveFit>& fits) {
+  const auto at = std::find_if(fits.begin(), fits.end(), [&](const CollectiveFit& known) {
+    return known.op == fit.op && known.ranks == fit.ranks &&
+           known.ranks_per_node == fit.ranks_per_node;
+  });
+  if (at == fits.end()) {
+    fits.push_back(fit);
+  } else {
+    *at = fit;
+  }
+}
+
+void read_collectives(const JsonView& kind, std::vector<CollectiveFit>& fits) {
+  const auto view = kind.find("collectives");
+  if (!view) return;
+  for (const JsonView& element : view->elements()) {
+    put_collective(read_collective_fit(element), fits);
+  }
+}
+
 constexpr const char* any_gpu = "*";  // what the defaults are stored under
 constexpr const char* any_flash_gpu = "* (flash_attention)";
 
 void read_kind(const JsonView& view, Calibration& calibration) {
-  view.only_keys({"gpus", "kernels", "tables", "notes"});
+  view.only_keys({"gpus", "kernels", "tables", "collectives", "notes"});
   std::vector<std::string> gpus;
   for (const JsonView& name : view.at("gpus").elements()) gpus.push_back(name.text());
   if (gpus.empty()) view.at("gpus").fault("expected the names of the GPUs that the rows describe");
@@ -94,12 +109,14 @@ void read_kind(const JsonView& view, Calibration& calibration) {
     read_curves(*kernels, read.curves);
   }
   if (const auto tables = view.find("tables")) read_tables(*tables, read.tables);
+  read_collectives(view, read.collectives);
   for (const std::string& gpu : gpus) {
     GpuCalibration& known = calibration.gpus[gpu];
     for (std::size_t k = 0; k < kernel_class_count; ++k) {
       if (read.curves.at(k).efficiency > 0) known.curves.at(k) = read.curves.at(k);
     }
     for (const MeasuredTable& table : read.tables) put_table(table, known.tables);
+    for (const CollectiveFit& fit : read.collectives) put_collective(fit, known.collectives);
   }
 }
 
@@ -119,7 +136,7 @@ const GpuCalibration* find_kind(const Calibration& calibration, const std::strin
 
 bool is_large(const MeasuredTable& table) {
   constexpr std::size_t most = 256;
-  return table.points().size() > most;
+  return table.points().size() > most && !is_collective(table.key().op);
 }
 
 /// What these calls rest on.
@@ -196,12 +213,13 @@ Calibration load_calibration(const std::vector<std::string>& extra) {
 
 Calibration read_calibration(const JsonView& view) {
   std::vector<std::string> known = kernel_names();
-  known.emplace_back("tables");
+  known.insert(known.end(), {"tables", "collectives"});
   Calibration out;
   for (const auto& [gpu, kind] : view.members()) {
     kind.only_keys(known);
     read_curves(kind, out.gpus[gpu].curves);
     if (const auto tables = kind.find("tables")) read_tables(*tables, out.gpus[gpu].tables);
+    read_collectives(kind, out.gpus[gpu].collectives);
   }
   return out;
 }
@@ -224,6 +242,11 @@ Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
       if (is_large(table) && asked.empty()) asked = calls();
       out[gpu]["tables"].push_back((is_large(table) ? cut(table, asked) : table).to_json());
     }
+    const GpuCalibration* known = find_kind(calibration, gpu);
+    if (known == nullptr) continue;
+    for (const CollectiveFit& fit : known->collectives) {
+      out[gpu]["collectives"].push_back(to_json(fit));
+    }
   }
   return out;
 }
@@ -238,6 +261,9 @@ Json to_json(const GpuCalibration& calibration, const std::vector<std::string>& 
     if (curve.efficiency > 0) out["kernels"][kernel_names()[k]] = to_json(curve);
   }
   for (const MeasuredTable& table : calibration.tables) out["tables"].push_back(table.to_json());
+  for (const CollectiveFit& fit : calibration.collectives) {
+    out["collectives"].push_back(to_json(fit));
+  }
   return out;
 }
 

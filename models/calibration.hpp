@@ -11,6 +11,7 @@
 
 #include "core/json.hpp"
 #include "core/units.hpp"
+#include "models/collectives.hpp"
 #include "models/evidence.hpp"
 #include "models/gpu.hpp"
 #include "models/kernels.hpp"
@@ -44,6 +45,7 @@ struct KernelCurve {
 struct GpuCalibration {
   std::array<KernelCurve, kernel_class_count> curves;
   std::vector<MeasuredTable> tables;  ///< by key, each once
+  std::vector<CollectiveFit> collectives;
 
   friend bool operator==(const GpuCalibration&, const GpuCalibration&) = default;
 };

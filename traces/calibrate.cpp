@@ -1,0 +1,292 @@
+#include "traces/calibrate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "models/collective_times.hpp"
+#include "traces/alpha_beta.hpp"
+#include "traces/curve_fit.hpp"
+#include "traces/measured_group.hpp"
+
+namespace zebroid {
+namespace {
+
+constexpr double micro = 1e-6;
+
+HeldOut summary(std::vector<double> errors) {
+  if (errors.empty()) return {};
+  std::sort(errors.begin(), errors.end());
+  constexpr double nine_tenths = 0.9;
+  const auto at = [&](double share) {
+    return errors[static_cast<std::size_t>(share * static_cast<double>(errors.size() - 1))];
+  };
+  return {errors.size(), at(1.0 / 2), at(nine_tenths)};
+}
+
+using Points = std::vector<MeasuredPoint>;
+
+/// Predicts some points of a group from others.
+class Predictor {
+ public:
+  Predictor(const MeasuredGroup& group, const Calibration& base) : group_(group), base_(base) {}
+  virtual ~Predictor() = default;
+  Predictor(const Predictor&) = delete;
+  Predictor& operator=(const Predictor&) = delete;
+
+  struct Errors {
+    std::vector<double> table, fit;
+  };
+  virtual Errors errors(const Points& known, const Points& held) const = 0;
+
+ protected:
+  static double error(Seconds predicted, const MeasuredPoint& point) {
+    return std::abs(predicted.value / (point.time_us * micro) - 1);
+  }
+  const MeasuredGroup& group_;
+  const Calibration& base_;
+};
+
+std::vector<TimedCall> timed_calls(const MeasuredGroup& group, const Points& points) {
+  const Direction direction = group.key.backward ? Direction::backward : Direction::forward;
+  std::vector<TimedCall> out;
+  for (const MeasuredPoint& point : points) {
+    out.push_back({kernel_call(group.key.op, point.shape, direction, group.key.kernel),
+                   {point.time_us * micro}});
+  }
+  return out;
+}
+
+KernelCurve fitted(const std::vector<TimedCall>& calls, const GpuSpec& gpu,
+                   const Calibration& base) {
+  const KernelClass kernel = class_of(calls.front().call.op);
+  const auto memory = base.curve(gpu, KernelClass::memory_bound);
+  const auto known = base.curve(gpu, kernel);
+  KernelCurve out =
+      fit_curve(calls, memory->efficiency, {gpu.half_peak, gpu.memory_bandwidth});
+  out.evidence = Evidence::interpolated;
+  if (known) out.backward = known->backward;
+  return out;
+}
+
+class KernelPredictor final : public Predictor {
+ public:
+  using Predictor::Predictor;
+
+  Errors errors(const Points& known, const Points& held) const override {
+    const GpuSpec& gpu = *group_.gpu;
+    Calibration calibration = base_;
+    GpuCalibration& own = calibration.gpus[gpu.name];
+    own.curves.at(static_cast<std::size_t>(class_of(group_.key.op))) =
+        fitted(timed_calls(group_, known), gpu, base_);
+    own.tables = {MeasuredTable(group_.key, group_.sources, known)};
+    const KernelTimes times(gpu, calibration);
+    Errors out;
+    for (const auto& [call, time] : timed_calls(group_, held)) {
+      const KernelTime predicted = times.of(call);
+      out.table.push_back(std::abs(predicted.seconds / time - 1));
+      out.fit.push_back(std::abs(predicted.curve / time - 1));
+    }
+    return out;
+  }
+};
+
+std::vector<AlphaBeta> fitted_pieces(const Points& points) {
+  std::vector<Transfer> transfers;
+  for (const MeasuredPoint& point : points) transfers.push_back({point.shape[0], point.time_us});
+  std::sort(transfers.begin(), transfers.end(),
+            [](const Transfer& a, const Transfer& b) { return a.bytes < b.bytes; });
+  return fit_alpha_beta(transfers);
+}
+
+CollectiveFit fitted_collective(const MeasuredGroup& group, const Points& points) {
+  return {group.key.op, group.shape.ranks, group.shape.ranks_per_node, fitted_pieces(points),
+          Evidence::interpolated, ""};
+}
+
+class CollectivePredictor final : public Predictor {
+ public:
+  using Predictor::Predictor;
+
+  Errors errors(const Points& known, const Points& held) const override {
+    const GpuCalibration calibration{
+        {},
+        {MeasuredTable(group_.key, group_.sources, known)},
+        {fitted_collective(group_, known)}};
+    Errors out;
+    for (const MeasuredPoint& point : held) {
+      const auto predicted =
+          collective_time(calibration, group_.key.op, group_.shape, point.shape[0]);
+      out.table.push_back(error(predicted->seconds, point));
+      out.fit.push_back(error(time_of(predicted->fit->pieces, point.shape[0]), point));
+    }
+    return out;
+  }
+};
+
+/// Sizes that occur along one axis, ascending.
+std::vector<double> sizes_along(const Points& points, std::size_t axis) {
+  std::set<double> out;
+  for (const MeasuredPoint& point : points) out.insert(point.shape.at(axis));
+  return {out.begin(), out.end()};
+}
+
+/// The points of one size of an axis, and the others.
+std::pair<Points, Points> split(const Points& points, std::size_t axis, double size) {
+  std::pair<Points, Points> out;
+  for (const MeasuredPoint& point : points) {
+    (point.shape.at(axis) == size ? out.first : out.second).push_back(point);
+  }
+  return out;
+}
+
+void hold_out_fifths(const Predictor& predictor, const Points& points, FitReport& report) {
+  constexpr std::size_t fifth = 5;
+  constexpr std::size_t first = 2;
+  Points held;
+  Points known;
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    (i % fifth == first ? held : known).push_back(points[i]);
+  }
+  if (held.empty()) return;
+  const auto [table, fit] = predictor.errors(known, held);
+  report.interpolated = summary(table);
+  report.curve = summary(fit);
+}
+
+void hold_out_edges(const Predictor& predictor, const Points& points, FitReport& report) {
+  constexpr double octave = 2.001;
+  std::vector<double> all;
+  for (std::size_t axis = 0; axis < axes_of(report.key.op).size(); ++axis) {
+    const std::vector<double> sizes = sizes_along(points, axis);
+    if (sizes.size() < 3) continue;
+    for (const auto& [edge, next] : {std::pair{sizes[0], sizes[1]},
+                                     std::pair{sizes.back(), sizes[sizes.size() - 2]}}) {
+      if (std::max(edge / next, next / edge) > octave) continue;
+      const auto [held, known] = split(points, axis, edge);
+      const std::vector<double> here = predictor.errors(known, held).table;
+      all.insert(all.end(), here.begin(), here.end());
+    }
+  }
+  report.extrapolated = summary(std::move(all));
+}
+
+FitReport report_of(const MeasuredGroup& group, const Calibration& base) {
+  FitReport out{group.gpu_name, group.key, group.shape.ranks, group.shape.ranks_per_node,
+                group.points.size()};
+  const KernelPredictor kernels(group, base);
+  const CollectivePredictor collectives(group, base);
+  const Predictor& predictor = is_collective(group.key.op)
+                                   ? static_cast<const Predictor&>(collectives)
+                                   : static_cast<const Predictor&>(kernels);
+  hold_out_fifths(predictor, group.points, out);
+  hold_out_edges(predictor, group.points, out);
+  return out;
+}
+
+std::string source_text(const MeasuredGroup& group, const FitReport& report) {
+  constexpr double hundred = 100;
+  std::string out = fmt::format("fit to {} points of {}", group.points.size(),
+                                fmt::join(group.sources, ", "));
+  if (report.curve.points > 0) {
+    out += fmt::format(", median error {:.1f} % on {} held back", hundred * report.curve.median,
+                       report.curve.points);
+  }
+  return out;
+}
+
+/// The largest group of each class on each GPU; elementwise kernels are fitted as one.
+class Curves {
+ public:
+  void add(const MeasuredGroup& group, const FitReport& report) {
+    Entry& entry = entries_[{group.gpu_name, class_of(group.key.op)}];
+    const bool pooled = group.key.op == MeasuredOp::elementwise;
+    if (!pooled && group.points.size() <= entry.calls.size()) return;
+    if (!pooled) entry = {};
+    const std::vector<TimedCall> calls = timed_calls(group, group.points);
+    entry.gpu = group.gpu;
+    entry.calls.insert(entry.calls.end(), calls.begin(), calls.end());
+    entry.source += (entry.source.empty() ? "" : "; ") + source_text(group, report);
+    if (pooled) entry.source = fmt::format("fit to {} points of {}", entry.calls.size(),
+                                           fmt::join(group.sources, ", "));
+  }
+
+  void fit(const Calibration& base, Calibration& out) const {
+    // Memory-bound ones first: the others' traffic runs at their rate.
+    Calibration known = base;
+    for (const bool memory_bound : {true, false}) {
+      for (const auto& [key, entry] : entries_) {
+        const auto& [gpu, kernel] = key;
+        if ((kernel == KernelClass::memory_bound) != memory_bound) continue;
+        KernelCurve curve = fitted(entry.calls, *entry.gpu, known);
+        curve.source = entry.source;
+        out.gpus[gpu].curves.at(static_cast<std::size_t>(kernel)) = curve;
+        known.gpus[gpu].curves.at(static_cast<std::size_t>(kernel)) = curve;
+      }
+    }
+  }
+
+ private:
+  struct Entry {
+    const GpuSpec* gpu = nullptr;
+    std::vector<TimedCall> calls;
+    std::string source;
+  };
+  std::map<std::pair<std::string, KernelClass>, Entry> entries_;
+};
+
+/// Groups of one collective on one GPU kind share a table, whatever the shape of the group.
+void add_table(const MeasuredGroup& group, GpuCalibration& calibration) {
+  auto& tables = calibration.tables;
+  const auto at = std::find_if(tables.begin(), tables.end(), [&](const MeasuredTable& table) {
+    return table.key() == group.key;
+  });
+  if (at == tables.end()) {
+    tables.emplace_back(group.key, group.sources, group.points);
+    return;
+  }
+  std::vector<std::string> sources = at->sources();
+  Points points = at->points();
+  for (MeasuredPoint point : group.points) {
+    point.source += static_cast<std::uint32_t>(sources.size());
+    points.push_back(point);
+  }
+  sources.insert(sources.end(), group.sources.begin(), group.sources.end());
+  *at = MeasuredTable(group.key, std::move(sources), std::move(points));
+}
+
+}  // namespace
+
+Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSpec>& known,
+                     const Calibration& base, const std::function<void()>& poll) {
+  Calibrated out;
+  Curves curves;
+  for (const MeasuredGroup& group : measured_groups(samples, known, out.warnings)) {
+    if (poll) poll();
+    const FitReport report = report_of(group, base);
+    GpuCalibration& gpu = out.calibration.gpus[group.gpu_name];
+    add_table(group, gpu);
+    if (is_collective(group.key.op)) {
+      gpu.collectives.push_back(fitted_collective(group, group.points));
+      gpu.collectives.back().source = source_text(group, report);
+    } else {
+      curves.add(group, report);
+    }
+    out.reports.push_back(report);
+  }
+  curves.fit(base, out.calibration);
+  for (auto& [name, gpu] : out.calibration.gpus) {
+    std::sort(gpu.tables.begin(), gpu.tables.end(),
+              [](const MeasuredTable& a, const MeasuredTable& b) { return a.key() < b.key(); });
+  }
+  return out;
+}
+
+}  // namespace zebroid
