@@ -27,6 +27,7 @@ struct Flags {
   Request request;
   OutputFiles files;
   Output output;
+  CalibrateRequest calibrate;
   bool explain = false;
   std::string color = "auto";
   std::vector<std::string> vary;
@@ -178,6 +179,31 @@ void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   });
 }
 
+void add_calibrate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
+  CLI::App* command = app.add_subcommand(
+      "calibrate", "costs from measurements: kernel tables, nccl-tests logs, samples");
+  CalibrateRequest& request = flags.calibrate;
+  command->add_option("FILE", request.files, "measurements, gzip or not, and folders of them")
+      ->required();
+  command->add_option("-o,--output", request.output,
+                      "write a calibration file, for --calibration of other commands");
+  command->add_option("--samples", request.samples_output,
+                      "write all measurements in one format, a JSON line each");
+  command->add_option("--gpu", request.gpu, "GPU kind of files that name none");
+  command->add_option("--cluster", request.cluster,
+                      "a cluster file that describes GPUs which the catalogue lacks");
+  command->add_flag("--curves-only", request.curves_only,
+                    "write fitted curves without the measured points");
+  add_output_flags(*command, flags);
+  command->footer(
+      "Example:\n"
+      "  zebroid calibrate mytables/ nccl.log -o mine.json\n"
+      "  zebroid plan --model mixtral-d1 --cluster 6xA40,6xV100-16GB --calibration mine.json");
+  command->callback([&flags, &chosen] {
+    chosen = [&flags] { return calibrate_command(flags.calibrate, flags.output); };
+  });
+}
+
 void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* verify = app.add_subcommand(
       "verify", "check schedules, clusters, models, calibrations; exit code 4 when one has faults");
@@ -268,6 +294,7 @@ int run(int argc, char** argv) {
   add_plan(app, flags, chosen);
   add_simulate(app, flags, chosen);
   add_sweep(app, flags, chosen);
+  add_calibrate(app, flags, chosen);
   add_inspections(app, flags, chosen);
   try {
     app.parse(argc, argv);

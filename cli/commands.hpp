@@ -36,6 +36,16 @@ int plan_command(const Request& request, bool explain, const OutputFiles& files,
 int simulate_file_command(const std::string& path, const PredictionRequest& prediction,
                           const OutputFiles& files, const Output& output);
 
+struct CalibrateRequest {
+  std::vector<std::string> files;     ///< measurements, and folders of them
+  std::optional<std::string> output;  ///< calibration file to write
+  std::optional<std::string> samples_output;  ///< NDJSON file to write
+  std::optional<std::string> gpu;             ///< kind of files that name none
+  std::optional<std::string> cluster;         ///< describes kinds that the catalogue lacks
+  bool curves_only = false;                   ///< write no measured points
+};
+int calibrate_command(const CalibrateRequest& request, const Output& output);
+
 struct SweepRequest {
   std::vector<std::string> vary;      ///< PATH=VALUES each
   std::optional<std::string> jobs;    ///< worker processes, of each rank under mpirun

@@ -189,8 +189,9 @@ class Grouping {
     const Sample& first = *sorted.front();
     const Sample& last = *sorted.back();
     if (last.time > first.time * widest) {
-      tally_.add(fmt::format("{}: the same size took {:.0f} % longer elsewhere; kept, as the median",
-                             title_of(group), 100 * (last.time / first.time - 1)),
+      tally_.add(fmt::format("{}: the same size was measured with times 1.5 or more apart; kept, as "
+                             "the median",
+                             title_of(group)),
                  place_of(last));
     }
     for (const Sample* sample : sorted) {

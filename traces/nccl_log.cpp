@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "traces/readers.hpp"
+#include "traces/complaints.hpp"
 #include "traces/text.hpp"
 
 namespace zebroid {
@@ -208,13 +209,12 @@ std::string_view program_of_command(const Words& words) {
 class LogReader {
  public:
   LogReader(std::string_view text, const std::string& name)
-      : lines_(text), name_(name), complaints_(name) {}
+      : lines_(text), name_(name), complaints_(name, out_.complaints) {}
 
   Samples read() {
     for (std::string_view line; lines_.next(line);) read_line(without_tag(line));
     finish_run();
     if (!saw_table_) complaints_.add(std::max<std::size_t>(lines_.number(), 1), no_table);
-    out_.complaints = complaints_.take();
     return std::move(out_);
   }
 
@@ -611,8 +611,8 @@ class LogReader {
 
   Lines lines_;
   const std::string& name_;
-  Complaints complaints_;
   Samples out_;
+  Complaints complaints_;
   Run run_;
   std::string_view next_program_;  // of the run after this one
   std::string date_;

@@ -1,7 +1,5 @@
 #include "traces/text.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -50,20 +48,6 @@ std::optional<double> decimal_in(std::string_view text) {
   if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
   if (!std::isfinite(out)) return std::nullopt;
   return out;
-}
-
-void Complaints::add(std::size_t line, std::string_view message) {
-  if (first_.size() == most_complaints) {
-    ++more_;
-  } else {
-    first_.push_back(fmt::format("{}:{}: {}", file_, line, message));
-  }
-}
-
-std::vector<std::string> Complaints::take() {
-  if (more_ > 0) first_.push_back(fmt::format("{}: {} more like these", file_, more_));
-  more_ = 0;
-  return std::exchange(first_, {});
 }
 
 }  // namespace zebroid

@@ -42,18 +42,4 @@ std::optional<Number> number_in(std::string_view text, int base = 10)
 }
 std::optional<double> decimal_in(std::string_view text);  ///< finite
 
-/// Complaints about one file: the first of them, and how many more there were.
-class Complaints {
- public:
-  explicit Complaints(std::string file) : file_(std::move(file)) {}
-
-  void add(std::size_t line, std::string_view message);
-  std::vector<std::string> take();
-
- private:
-  std::string file_;
-  std::vector<std::string> first_;
-  std::size_t more_ = 0;
-};
-
 }  // namespace zebroid
