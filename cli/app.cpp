@@ -28,6 +28,7 @@ struct Flags {
   OutputFiles files;
   Output output;
   CalibrateRequest calibrate;
+  bool show_costs = false;
   bool explain = false;
   std::string color = "auto";
   std::vector<std::string> vary;
@@ -181,26 +182,55 @@ void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
 
 void add_calibrate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* command = app.add_subcommand(
-      "calibrate", "costs from measurements: kernel tables, nccl-tests logs, samples");
+      "calibrate", "costs from measurements, and what costs rest on (--show)");
   CalibrateRequest& request = flags.calibrate;
-  command->add_option("FILE", request.files, "measurements, gzip or not, and folders of them")
-      ->required();
+  command->add_option("FILE", request.files,
+                      "kernel tables, nccl-tests logs, samples, gzip or not, and folders of them; "
+                      "with --show kernels, as \"gemm m=4096 n=6144 k=4096\"");
   command->add_option("-o,--output", request.output,
                       "write a calibration file, for --calibration of other commands");
   command->add_option("--samples", request.samples_output,
                       "write all measurements in one format, a JSON line each");
   command->add_option("--gpu", request.gpu, "GPU kind of files that name none");
-  command->add_option("--cluster", request.cluster,
-                      "a cluster file that describes GPUs which the catalogue lacks");
   command->add_flag("--curves-only", request.curves_only,
                     "write fitted curves without the measured points");
+  CLI::Option* show =
+      command->add_flag("--show", flags.show_costs,
+                        "explain predicted times: which points, which formula, what grade");
+  command->add_option("--cluster", flags.request.cluster,
+                      "GPUs to show; else a cluster file that describes GPUs which the catalogue "
+                      "lacks");
+  command->add_option("--model", flags.request.model, "whose kernels to show")->needs(show);
+  command->add_option("--sequence-length", flags.request.sequence_length, "of these kernels [4096]")
+      ->needs(show);
+  command->add_option("--calibration", flags.request.calibrations, "to show with; repeatable")
+      ->needs(show)
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  for (const char* option : {"--output", "--samples", "--gpu", "--curves-only"}) {
+    command->get_option(option)->excludes(show);
+  }
   add_output_flags(*command, flags);
   command->footer(
-      "Example:\n"
+      "Examples:\n"
       "  zebroid calibrate mytables/ nccl.log -o mine.json\n"
-      "  zebroid plan --model mixtral-d1 --cluster 6xA40,6xV100-16GB --calibration mine.json");
+      "  zebroid plan --model mixtral-d1 --cluster 6xA40,6xV100-16GB --calibration mine.json\n"
+      "  zebroid calibrate --show --model mixtral-d1 --cluster 6xA40,6xV100-16GB\n"
+      "  zebroid calibrate --show \"gemm m=4096 n=6144 k=4096\" --cluster 1xA40");
   command->callback([&flags, &chosen] {
-    chosen = [&flags] { return calibrate_command(flags.calibrate, flags.output); };
+    chosen = [&flags] {
+      const std::vector<std::string>& files = flags.calibrate.files;
+      if (!flags.show_costs) {
+        if (files.empty()) {
+          throw Error(ErrorKind::input,
+                      "calibrate: from which files? Or --show what costs rest on");
+        }
+        return calibrate_command(flags.calibrate, flags.request.cluster, flags.output);
+      }
+      Request shown = flags.request;
+      if (!files.empty() && !shown.model) shown.model = "mixtral-8x7b";  // any will do
+      return show_costs_command(shown, files, flags.output);
+    };
   });
 }
 

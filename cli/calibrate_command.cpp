@@ -116,9 +116,10 @@ Json calibration_file(const Calibrated& calibrated, bool curves_only) {
 
 }  // namespace
 
-int calibrate_command(const CalibrateRequest& request, const Output& output) {
+int calibrate_command(const CalibrateRequest& request, const std::optional<std::string>& cluster,
+                      const Output& output) {
   std::vector<std::filesystem::path> paths(request.files.begin(), request.files.end());
-  const std::vector<GpuSpec> known = known_gpus(request.cluster);
+  const std::vector<GpuSpec> known = known_gpus(cluster);
   if (request.gpu && !position_of(*request.gpu, known)) {
     throw Error(ErrorKind::input, "--gpu: " + unknown_gpu(*request.gpu, known));
   }

@@ -41,10 +41,15 @@ struct CalibrateRequest {
   std::optional<std::string> output;  ///< calibration file to write
   std::optional<std::string> samples_output;  ///< NDJSON file to write
   std::optional<std::string> gpu;             ///< kind of files that name none
-  std::optional<std::string> cluster;         ///< describes kinds that the catalogue lacks
   bool curves_only = false;                   ///< write no measured points
 };
-int calibrate_command(const CalibrateRequest& request, const Output& output);
+/// cluster: describes kinds that the catalogue lacks.
+int calibrate_command(const CalibrateRequest& request, const std::optional<std::string>& cluster,
+                      const Output& output);
+/// What costs rest on, on each GPU kind of the request's cluster: these kernels, or where there are
+/// none all that a layer of its model runs.
+int show_costs_command(const Request& request, const std::vector<std::string>& kernels,
+                       const Output& output);
 
 struct SweepRequest {
   std::vector<std::string> vary;      ///< PATH=VALUES each

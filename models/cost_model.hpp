@@ -25,11 +25,10 @@ class CostModel {
 
   /// The kernels of an expert op on this GPU: one where grouped products are calibrated.
   std::vector<KernelCall> expert_calls(Direction direction, double rows, double experts) const;
+  Cost sum(const std::vector<KernelCall>& calls) const;
   const KernelTimes& times() const { return times_; }
 
  private:
-  Cost sum(const std::vector<KernelCall>& calls) const;
-
   const MoeModel& model_;
   KernelTimes times_;
 };

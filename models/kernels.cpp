@@ -72,9 +72,12 @@ KernelCall attention_call(const Shape& shape, Direction direction) {
           .size = length};
 }
 
-KernelCall elementwise_call(std::string_view kernel, double bytes) {
-  return {
-      .op = MeasuredOp::elementwise, .kernel = kernel, .shape = {bytes}, .bytes = {bytes}};
+KernelCall elementwise_call(std::string_view kernel, double bytes, Direction direction) {
+  return {.op = MeasuredOp::elementwise,
+          .kernel = kernel,
+          .direction = direction,
+          .shape = {bytes},
+          .bytes = {bytes}};
 }
 
 /// Kernels of one op, in its order.
@@ -94,9 +97,7 @@ class Calls {
     bytes(kernel, values * half_bytes * per_direction(direction_, 1, backward_traffic), count);
   }
   void bytes(std::string_view kernel, double bytes, double count = 1) {
-    KernelCall call = elementwise_call(kernel, bytes);
-    call.as_measured = direction_ == Direction::forward;
-    if (bytes > 0) add(call, count);
+    if (bytes > 0) add(elementwise_call(kernel, bytes, direction_), count);
   }
   void add(const KernelCall& call, double count) { calls_.emplace_back(call).count = count; }
   std::vector<KernelCall> take() { return std::move(calls_); }
@@ -139,7 +140,7 @@ KernelCall kernel_call(MeasuredOp op, const Shape& shape, Direction direction,
     case MeasuredOp::attention:
       return attention_call(shape, direction);
     case MeasuredOp::elementwise:
-      return elementwise_call(kernel, shape[0]);
+      return elementwise_call(kernel, shape[0], direction);
     default:
       throw Error(ErrorKind::internal, "a collective is no kernel");
   }

@@ -17,15 +17,14 @@ enum class Direction : std::uint8_t { forward, backward };
 struct KernelCall {
   MeasuredOp op = MeasuredOp::gemm;
   std::string_view kernel;  ///< of elementwise ops: rms_norm, add, rope, silu_mul, ...
-  /// Of grouped GEMMs and attention; the others' shapes say it all.
+  /// Of a GEMM always forward: its shape says it all.
   Direction direction = Direction::forward;
   Shape shape{};  ///< as measured; of one run
   double count = 1;
   Flops flops;              ///< of one run
   Bytes bytes;              ///< read and written by one run
   double size = 1;          ///< what decides how near the kernel comes to its peak rate
-  /// False: the shape is the nearest that is measured: of a sliding window, of a backward kernel
-  /// that is charged as a forward one.
+  /// False: the shape is the nearest that is measured (a sliding window, latent attention).
   bool as_measured = true;
 };
 

@@ -319,23 +319,27 @@ double PredictedLoad::rows(RankId rank, const Op& op) const {
   return all_tokens * scenario_.model.top_k * share;
 }
 
-Cost PredictedLoad::cost(RankId rank, const Op& op) const {
+std::vector<KernelCall> PredictedLoad::kernels(RankId rank, const Op& op) const {
   const double sequences =
       sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch, schedule_.microbatches);
   switch (op.work) {
     case Work::attention:
-      return costs(rank).attention(op.layer, direction_of(op), sequences,
-                                   scenario_.training.sequence_length);
+      return attention_kernels(scenario_.model, op.layer, direction_of(op), sequences,
+                               scenario_.training.sequence_length);
     case Work::expert:
-      return costs(rank).expert(direction_of(op), rows(rank, op),
-                                held(rank, op.layer).experts_with_rows);
+      return costs(rank).expert_calls(direction_of(op), rows(rank, op),
+                                      held(rank, op.layer).experts_with_rows);
     case Work::head:
-      return costs(rank).head(direction_of(op), tokens(rank, op));
+      return head_kernels(scenario_.model, direction_of(op), tokens(rank, op));
     case Work::step:
-      return costs(rank).step(optimizer_parameters(rank));
+      return step_kernels(optimizer_parameters(rank));
     default:
       return {};
   }
+}
+
+Cost PredictedLoad::cost(RankId rank, const Op& op) const {
+  return costs(rank).sum(kernels(rank, op));
 }
 
 Flops PredictedLoad::flops(RankId rank, const Op& op) const {

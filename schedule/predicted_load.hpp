@@ -32,6 +32,9 @@ class PredictedLoad final : public Load {
 
   /// seconds() split by what it rests on.
   Cost cost(RankId rank, const Op& op) const;
+  /// The kernels of a compute op, whose times add up to cost(); nothing for an exchange.
+  std::vector<KernelCall> kernels(RankId rank, const Op& op) const;
+  const KernelTimes& times(RankId rank) const { return costs(rank).times(); }
   /// Multiply-adds of an op, times two; recomputation as forward, backward as two forwards (its
   /// core as 2.5).
   Flops flops(RankId rank, const Op& op) const;
