@@ -113,7 +113,7 @@ std::string gpu_of_device(std::string_view device) {
 }
 
 std::string catalogue_name(std::string_view device) {
-  std::string known = gpu_of_device(device);
+  const std::string known = gpu_of_device(device);
   return known.empty() ? std::string(device) : known;
 }
 

@@ -1,6 +1,5 @@
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
 #include <set>
 #include <system_error>
@@ -9,6 +8,7 @@
 #include "core/error.hpp"
 #include "core/file.hpp"
 #include "core/gzip.hpp"
+#include "core/system.hpp"
 #include "traces/complaints.hpp"
 #include "traces/lines.hpp"
 #include "traces/readers.hpp"
@@ -116,9 +116,7 @@ Samples read_measurements(const std::vector<fs::path>& paths, const ReadOptions&
   std::vector<fs::path> files;
   for (const fs::path& path : paths) {
     std::error_code failure;
-    if (!fs::exists(path, failure)) {
-      throw Error(ErrorKind::input, fmt::format("{}: no such file or folder", path.string()));
-    }
+    if (!fs::exists(path, failure)) refuse_file(path, "read", failure ? failure.value() : ENOENT);
     if (fs::is_directory(path, failure)) {
       list(path, files, out);
     } else {

@@ -21,15 +21,19 @@ struct Picks {
   std::set<std::string> patterns;  ///< at most two are kept
 };
 
+/// A line as JSON; null when it is not: complaining about one line of what is not read at all would
+/// help nobody.
+Json parsed(std::string_view line) {
+  try {
+    return parse_json(std::string(line), "").root;
+  } catch (const Error&) {
+    return {};
+  }
+}
+
 /// Notes a line's layer and experts, if that is what it holds.
 void add_line(std::string_view line, std::map<std::string, Picks>& layers) {
-  JsonDocument document;
-  try {
-    document = parse_json(std::string(line), "");
-  } catch (const Error&) {
-    return;  // complaining about one line of what is not read at all would help nobody
-  }
-  const Json& root = document.root;
+  const Json root = parsed(line);
   if (!root.is_object() || !root.contains("topk_ids") || !root["topk_ids"].is_array()) return;
   std::vector<std::string> experts;
   for (const Json& id : root["topk_ids"]) experts.push_back(to_text(id));

@@ -24,6 +24,7 @@
 #include "schedule/files.hpp"
 #include "tests/support/command.hpp"
 #include "tests/support/scenarios.hpp"
+#include "traces/readers.hpp"
 
 namespace zebroid {
 namespace {
@@ -148,6 +149,14 @@ Json request_document() {
           {"set", {"model.num_local_experts=12"}}};
 }
 
+/// One line of samples.
+Json sample_document() {
+  return {{"gpu", "A40"},   {"op", "gemm"},  {"kernel", "cublas"}, {"dtype", "bf16"},
+          {"m", 4096},      {"n", 1024},     {"k", 512},           {"direction", "forward"},
+          {"time_us", 1.5}, {"repeats", 20}, {"scatter", 0.01},    {"source", "x.csv:7"},
+          {"date", "2026"}};
+}
+
 // --- readers ---
 
 /// A file with `document` while it lives.
@@ -192,6 +201,12 @@ void read_as_request(const Json& document) {
   Resolver(std::move(request), {"zebra"}).resolve({});
 }
 
+void read_as_samples(const Json& document) {
+  const Samples read =
+      read_samples("{\"schema\":\"zebroid.samples/1\"}\n" + document.dump(), "samples");
+  if (!read.complaints.empty()) throw Error(ErrorKind::input, read.complaints.front());
+}
+
 struct Format {
   std::string schema;
   Json document;
@@ -205,7 +220,8 @@ std::vector<Format> formats() {
           {"timeline", timeline_document(Strategy::expert_parallel), read_as_timeline},
           {"calibration", calibration_document(), read_as_calibration},
           {"routing", routing_document(), read_as_routing},
-          {"request", request_document(), read_as_request}};
+          {"request", request_document(), read_as_request},
+          {"samples", sample_document(), read_as_samples}};
 }
 
 /// Why the reader refuses a document; "" when it does not.
@@ -396,6 +412,13 @@ TEST(Schemas, StateTheLimitsOfReaders) {
       {"schedule", "/groups/0/0", 4294967295, 4294967296},
       {"timeline", "/ranks/0/ended_s/0", 1e12, 1.1e12},
       {"timeline", "/ranks/0/sent_bytes/0", 1e18, 1.1e18},
+      {"samples", "/m", 1e12, 1.1e12},
+      {"samples", "/m", 0.5, 0},
+      {"samples", "/time_us", 1e-9, 0},
+      {"samples", "/repeats", 4294967295, 4294967296},
+      {"samples", "/scatter", 0, -0.1},
+      {"samples", "/gpu", "any", ""},
+      {"samples", "/direction", "backward", "both"},
       {"request", "/sequence_length", 16777216, 16777217},
       {"request", "/sequence_length", "4096", "4k"},
       {"request", "/global_batch", 4294967296, 4294967297},
@@ -487,6 +510,23 @@ TEST(Written, SweepPointsSatisfyTheirSchema) {
     EXPECT_EQ(schema.faults(parse_json(line, "point").root), "") << line;
   }
   EXPECT_EQ(points, 4);
+}
+
+TEST(Written, SamplesOfEveryOpSatisfyTheirSchema) {
+  const Schema schema("samples");
+  for (std::size_t op = 0; op < measured_op_count; ++op) {
+    const std::string text = to_ndjson({{.gpu = "A40",
+                                         .op = static_cast<MeasuredOp>(op),
+                                         .backward = true,
+                                         .shape = {1, 2, 3, 4, 5},
+                                         .time = {1e-6},
+                                         .repeats = 2,
+                                         .scatter = 0.5,
+                                         .source = "x.csv",
+                                         .date = "2026"}});
+    const std::string line = text.substr(text.find('\n') + 1);
+    EXPECT_EQ(schema.faults(parse_json(line, "sample").root), "") << line;
+  }
 }
 
 }  // namespace

@@ -125,7 +125,7 @@ TEST_F(Measurements, OfNoFileAreAnError) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::input);
-    EXPECT_EQ(error.what(), path("missing") + ": no such file or folder");
+    EXPECT_EQ(error.what(), path("missing") + ": cannot read: No such file or directory");
   }
 }
 
