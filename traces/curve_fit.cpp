@@ -28,7 +28,8 @@ class CurveFit {
     KernelCurve out;
     double least = std::numeric_limits<double>::infinity();
     for (const double efficiency : {0.25, 0.75}) {
-      for (const double half_size : {16.0, 256.0}) {
+      for (const double half_size : {memory_bound_ ? 0.0 : 16.0, 256.0}) {
+        if (memory_bound_ && half_size > 0) continue;  // no size decides their rate
         const auto [curve, error] = descend({efficiency, half_size, first_launch_us});
         if (error < least) {
           least = error;
