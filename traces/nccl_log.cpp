@@ -49,10 +49,39 @@ constexpr std::array<Program, 9> programs = {{
 }};
 using Candidates = std::vector<const Program*>;
 
+struct Dtype {
+  std::string_view printed;
+  std::string_view ours;
+  double bytes = 0;
+};
+
+constexpr std::array<Dtype, 16> dtypes = {{{"int8", "int8", 1},
+                                           {"char", "int8", 1},
+                                           {"uint8", "uint8", 1},
+                                           {"int32", "int32", 4},
+                                           {"int", "int32", 4},
+                                           {"uint32", "uint32", 4},
+                                           {"int64", "int64", 8},
+                                           {"uint64", "uint64", 8},
+                                           {"half", "fp16", 2},
+                                           {"float", "fp32", 4},
+                                           {"double", "fp64", 8},
+                                           {"bfloat16", "bf16", 2},
+                                           {"f8e4m3", "fp8_e4m3", 1},
+                                           {"f8e5m2", "fp8_e5m2", 1},
+                                           {"fp8_e4m3", "fp8_e4m3", 1},
+                                           {"fp8_e5m2", "fp8_e5m2", 1}}};
+
+/// Null when the word names none.
+const Dtype* dtype_in(std::string_view word) {
+  const auto* const found = std::find_if(dtypes.begin(), dtypes.end(),
+                                         [&](const Dtype& dtype) { return dtype.printed == word; });
+  return found == dtypes.end() ? nullptr : found;
+}
+
 struct Device {
   std::size_t rank = 0;
   std::string host;
-  std::string process;  // with the device's number: tells processes apart that share a rank
   std::string name;
   std::string group;
 };
@@ -75,7 +104,8 @@ struct Number {
 struct Row {
   std::size_t line = 0;
   double bytes = 0;
-  std::string_view dtype;
+  double elements = 0;
+  const Dtype* dtype = nullptr;
   std::string_view redop;  // "" = blank or no such column
   bool has_root = false;
   Number time;   // seconds
@@ -97,21 +127,6 @@ struct Run {
   Columns columns;
   std::vector<Row> rows;
 };
-
-bool is_dtype(std::string_view word) {
-  static const std::set<std::string_view> known = {
-      "int8", "char",  "uint8",  "int32",    "int",    "uint32", "int64",    "uint64",
-      "half", "float", "double", "bfloat16", "f8e4m3", "f8e5m2", "fp8_e4m3", "fp8_e5m2"};
-  return known.contains(word);
-}
-
-std::string dtype_of(std::string_view word) {
-  static const std::map<std::string_view, std::string_view> ours = {
-      {"float", "fp32"}, {"half", "fp16"}, {"bfloat16", "bf16"},   {"double", "fp64"},
-      {"char", "int8"},  {"int", "int32"}, {"f8e4m3", "fp8_e4m3"}, {"f8e5m2", "fp8_e5m2"}};
-  const auto found = ours.find(word);
-  return std::string(found == ours.end() ? word : found->second);
-}
 
 /// A number as printf rounds it: "34.73" stands for anything within 0.005 of it.
 std::optional<Number> printed_number(std::string_view word) {
@@ -196,7 +211,7 @@ class LogReader {
       : lines_(text), name_(name), complaints_(name) {}
 
   Samples read() {
-    while (const auto line = lines_.next()) read_line(without_tag(*line));
+    for (std::string_view line; lines_.next(line);) read_line(without_tag(line));
     finish_run();
     if (!saw_table_) complaints_.add(std::max<std::size_t>(lines_.number(), 1), no_table);
     out_.complaints = complaints_.take();
@@ -267,7 +282,7 @@ class LogReader {
     const auto rank =
         at < words.size() ? number_in<std::size_t>(words[at++]) : std::optional<std::size_t>();
     device.group = value_after("Group");
-    device.process = value_after("Pid");
+    value_after("Pid");
     device.host = value_after("on");
     const std::string_view number = value_after("device");
     if (at < words.size() && words[at].starts_with('[')) ++at;
@@ -275,7 +290,6 @@ class LogReader {
       return complain("expected a device as in \"# Rank 0 Pid 1 on host device 0 [0x07] NAME\"");
     }
     device.rank = *rank;
-    device.process += fmt::format(" {}", number);
     device.name = fmt::format(
         "{}", fmt::join(words.begin() + static_cast<std::ptrdiff_t>(at), words.end(), " "));
     run_.devices.push_back(std::move(device));
@@ -332,7 +346,7 @@ class LogReader {
     constexpr std::size_t beginning = 3;  // size, count, type
     const auto starts_row = [&](std::size_t i) {
       return i + beginning <= words.size() && number_in<std::int64_t>(words[i]) &&
-             number_in<std::int64_t>(words[i + 1]) && is_dtype(words[i + 2]);
+             number_in<std::int64_t>(words[i + 1]) && dtype_in(words[i + 2]) != nullptr;
     };
     std::size_t start = 0;
     while (start < words.size() && !starts_row(start)) ++start;
@@ -351,11 +365,11 @@ class LogReader {
   }
 
   void add_row(const Words& words, std::size_t first_time) {
-    Row row{.line = lines_.number(), .dtype = words[2]};
-    const auto bytes = number_in<std::int64_t>(words[0]);
-    if (*bytes == 0) return;
-    if (*bytes < 0) return complain(fmt::format("expected a size above 0, got {}", words[0]));
-    row.bytes = static_cast<double>(*bytes);
+    Row row{.line = lines_.number(), .dtype = dtype_in(words[2])};
+    row.bytes = static_cast<double>(number_in<std::int64_t>(words[0]).value_or(0));
+    if (row.bytes == 0) return;
+    if (row.bytes < 0) return complain(fmt::format("expected a size above 0, got {}", words[0]));
+    row.elements = static_cast<double>(number_in<std::int64_t>(words[1]).value_or(0));
     for (std::size_t i = 3; i < first_time; ++i) {
       if (const auto root = number_in<int>(words[i])) {
         row.has_root = *root >= 0;
@@ -416,11 +430,12 @@ class LogReader {
       return refuse(
           fmt::format("which collective is this? Name the file after it: {}", names_of(which)));
     }
-    if (which.empty() || !which[0]->op) {
+    const auto op = which.empty() ? std::nullopt : which[0]->op;
+    if (!op) {
       return note(fmt::format("{}:{}: {} is no exchange that zebroid predicts: left out", name_,
                               run.first_line, which.empty() ? run.program : which[0]->name));
     }
-    add_samples(run, *which[0]);
+    add_samples(run, *which[0], *op);
   }
 
   static std::string names_of(const Candidates& which) {
@@ -461,6 +476,7 @@ class LogReader {
     }
     if (!run.program.empty()) return out;
     narrow(out, [&](const Program& p) { return fits_bandwidths(run, p); });
+    narrow(out, [&](const Program& p) { return fits_counts(run, p); });
     narrow(out, [&](const Program& p) { return fits_columns(run, p); });
     narrow(out, [&](const Program& p) { return fits_checks(run, p); });
     const std::string file = lower_case(name_.substr(name_.find_last_of('/') + 1));
@@ -492,6 +508,13 @@ class LogReader {
         std::max_element(run.rows.begin(), run.rows.end(),
                          [](const Row& a, const Row& b) { return a.busbw.value < b.busbw.value; });
     return agrees(*best, best->busbw, value_of(program.factor, ranks_of(run)));
+  }
+
+  /// Programs that cut the buffer into a part per peer count the elements of a part.
+  static bool fits_counts(const Run& run, const Program& program) {
+    const Row& row = run.rows.back();
+    const double parts = program.factor == Factor::peers ? ranks_of(run) : 1;
+    return row.elements * parts * row.dtype->bytes == row.bytes;
   }
 
   static bool fits_columns(const Run& run, const Program& program) {
@@ -551,7 +574,7 @@ class LogReader {
     return "";
   }
 
-  void add_samples(const Run& run, const Program& program) {
+  void add_samples(const Run& run, const Program& program, MeasuredOp op) {
     std::map<std::string_view, std::size_t> hosts;
     std::set<std::string> kinds;
     for (const Device& device : run.devices) {
@@ -573,9 +596,9 @@ class LogReader {
         continue;
       }
       Sample sample{.gpu = fmt::format("{}", fmt::join(kinds, "+")),
-                    .op = *program.op,
+                    .op = op,
                     .kernel = "nccl",
-                    .dtype = dtype_of(row.dtype),
+                    .dtype = std::string(row.dtype->ours),
                     .shape = {row.bytes, ranks, static_cast<double>(per_node)},
                     .time = {row.time.value},
                     .repeats = run.iterations,

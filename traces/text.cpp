@@ -10,14 +10,14 @@
 
 namespace zebroid {
 
-std::optional<std::string_view> Lines::next() {
-  if (rest_.empty()) return std::nullopt;
+bool Lines::next(std::string_view& line) {
+  if (rest_.empty()) return false;
   const std::size_t end = std::min(rest_.find('\n'), rest_.size());
-  std::string_view line = rest_.substr(0, end);
+  line = rest_.substr(0, end);
   rest_.remove_prefix(std::min(end + 1, rest_.size()));
   if (line.ends_with('\r')) line.remove_suffix(1);
   ++number_;
-  return line;
+  return true;
 }
 
 std::vector<std::string_view> words_of(std::string_view line) {

@@ -16,8 +16,8 @@ class Lines {
  public:
   explicit Lines(std::string_view text) : rest_(text) {}
 
-  /// Nothing after the last line.
-  std::optional<std::string_view> next();
+  /// Puts the next one into `line`; false after the last.
+  bool next(std::string_view& line);
   std::size_t number() const { return number_; }  ///< of the latest line, counted from 1
 
  private:

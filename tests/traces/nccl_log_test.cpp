@@ -157,6 +157,9 @@ const std::string by_shares[] = {
     "$ mpirun -np 4 ./build/alltoall_perf -b 8 -e 8\n" + all_reduce + three_quarters +
         "N/A 1 2 3 N/A\n",
     named("all_gather_perf") + three_quarters + "N/A 1 2 3 N/A\n",
+    // Bandwidths too small to tell: the parts of a buffer are counted apart.
+    settings + four_devices + old_columns + " 32 8 float sum 50.0 0.00 0.00 0 1 2 3 0\n",
+    settings + four_devices + old_columns + " 32 2 float sum 50.0 0.00 0.00 0 1 2 3 0\n",
 };
 
 INSTANTIATE_TEST_SUITE_P(
@@ -180,7 +183,9 @@ INSTANTIATE_TEST_SUITE_P(
                       Told{by_shares[11].c_str(), "x", std::nullopt},
                       Told{by_shares[11].c_str(), "all_reduce.txt", MeasuredOp::all_reduce},
                       Told{by_shares[12].c_str(), "x", MeasuredOp::all_to_all},
-                      Told{by_shares[13].c_str(), "alltoall", MeasuredOp::all_gather}));
+                      Told{by_shares[13].c_str(), "alltoall", MeasuredOp::all_gather},
+                      Told{by_shares[14].c_str(), "x", MeasuredOp::all_reduce},
+                      Told{by_shares[15].c_str(), "x", MeasuredOp::reduce_scatter}));
 
 TEST(NcclLog, LeavesOutWhatZebroidDoesNotPredict) {
   for (const std::string program : {"reduce_perf", "gather_perf", "alltoallv_perf"}) {
