@@ -17,9 +17,9 @@ namespace {
 constexpr double giga = 1e9;
 constexpr double bits_per_byte = 8;
 
-/// GB/s of one NVLink and direction: 20 on Pascal, 14.0625 on GA102 (A40), 50 on Blackwell, else
-/// 25.
-double link_GBps(double compute_capability) {
+/// Of one NVLink and direction, in GB/s: 20 on Pascal, 14.0625 on GA102 (A40), 50 on Blackwell,
+/// else 25.
+double link_rate(double compute_capability) {
   if (compute_capability >= 6 && compute_capability < 7) return 20;
   if (compute_capability > 8.55 && compute_capability < 8.65) return 14.0625;
   return compute_capability >= 10 ? 50 : 25;
@@ -156,7 +156,7 @@ class ClusterWriter {
   /// same links to a switch.
   double link_of(std::size_t gpu) const {
     const NodeTopology::Gpu& said = topology_.gpus[gpu];
-    const double each = link_GBps(compute_capability(gpu));
+    const double each = link_rate(compute_capability(gpu));
     constexpr std::uint32_t most_of_any = 18;
     const auto of_kind =
         static_cast<std::uint32_t>(std::lround(specs_[gpu]->link.value / giga / each));
@@ -215,10 +215,11 @@ class ClusterWriter {
     group->gpus.push_back(gpu);
     if (!pcie) return;
     const double rate = pcie->value / giga;
-    if (group->pcie && !about_equal(*group->pcie, rate)) {
+    const double slowest = group->pcie.value_or(rate);
+    if (!about_equal(slowest, rate)) {
       note(fmt::format("PCIe links of {} differ: the slowest taken", group->spec->name));
     }
-    group->pcie = std::min(rate, group->pcie.value_or(rate));
+    group->pcie = std::min(slowest, rate);
   }
 
   /// The catalogue's name for the first group of a kind; others need names of their own.

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/error.hpp"
+#include "traces/lines.hpp"
 #include "traces/text.hpp"
 #include "traces/topology.hpp"
 
@@ -30,7 +31,7 @@ std::string without_escapes(std::string_view text) {
 }
 
 bool is_gpu(std::string_view word) {
-  return word.starts_with("GPU") && number_in<std::uint32_t>(word.substr(3)).has_value();
+  return word.starts_with("GPU") && whole_number_in<std::uint32_t>(word.substr(3)).has_value();
 }
 
 /// How two devices are connected; nothing when the word is no class of nvidia-smi.
@@ -46,7 +47,7 @@ std::optional<Connection> connection_in(std::string_view word) {
   if (word == "PHB" || word == "NODE" || word == "SYS" || word == "SOC") return Connection{};
   if (!word.starts_with("NV")) return std::nullopt;
   constexpr std::uint32_t most_links = 72;
-  const auto links = number_in<std::uint32_t>(word.substr(2));
+  const auto links = whole_number_in<std::uint32_t>(word.substr(2));
   if (!links || *links == 0 || *links > most_links) return std::nullopt;
   return Connection{.links = *links};
 }
@@ -66,21 +67,21 @@ Words devices_of(const Words& words) {
 class MatrixReader {
  public:
   MatrixReader(std::string_view text, const std::string& name)
-      : text_(without_escapes(text)), lines_(text_) {
+      : text_(without_escapes(text)), complaints_("", ignored_), lines_(text_, complaints_) {
     out_.name = name;
   }
 
   NodeTopology read() {
     if (text_.size() > most_topology_bytes) refuse("expected at most 16 MiB");
     read_header();
-    for (std::string_view line; lines_.next(line);) {
-      const Words words = words_of(line);
+    while (lines_.next()) {
+      const Words words = words_of(lines_.line());
       if (!devices_of(words).empty()) {
         out_.notes.push_back(
             fmt::format("{}:{}: a second matrix is left out", out_.name, lines_.number()));
         break;
       }
-      if (!words.empty()) read_row(words);
+      read_row(words);
     }
     for (const auto& [device, column] : columns_) {
       if (column < gpus_ && !rows_.contains(column)) {
@@ -100,9 +101,7 @@ class MatrixReader {
 
   void read_header() {
     Words devices;
-    for (std::string_view line; devices.empty() && lines_.next(line);) {
-      devices = devices_of(words_of(line));
-    }
+    while (devices.empty() && lines_.next()) devices = devices_of(words_of(lines_.line()));
     if (devices.empty()) refuse("expected the header of a matrix, GPU0 GPU1 and so on");
     if (devices.size() > 2 * most_devices) {
       refuse(fmt::format("expected at most {} devices", 2 * most_devices));
@@ -134,7 +133,7 @@ class MatrixReader {
     for (std::size_t i = 0; i < order_.size(); ++i) {
       const auto connection = connection_in(words[i + 1]);
       if (!connection) {
-        refuse(fmt::format("expected X, NV#, PIX, PXB, PHB, NODE or SYS, got '{}'", words[i + 1]));
+        refuse(expected("X, NV#, PIX, PXB, PHB, NODE or SYS", words[i + 1]));
       }
       if (connection->self != (order_[i] == device)) {
         refuse(fmt::format("expected X where {} meets itself, and nowhere else", words[0]));
@@ -178,7 +177,9 @@ class MatrixReader {
   }
 
   std::string text_;
-  Lines lines_;
+  std::vector<std::string> ignored_;  // complaints about lines too long for any row
+  Complaints complaints_;
+  LineReader lines_;
   NodeTopology out_;
   std::size_t gpus_ = 0;
   std::map<std::string, std::size_t> columns_;  // numbers of devices, GPUs first
@@ -193,9 +194,11 @@ bool is_topology(std::string_view text) {
   if (start == std::string_view::npos || text[start] == '{' || text[start] == '[') return false;
   if (text[start] == '<') return true;
   const std::string plain = without_escapes(text);
-  Lines lines(plain);
-  for (std::string_view line; lines.next(line);) {
-    if (!devices_of(words_of(line)).empty()) return true;
+  std::vector<std::string> ignored;
+  Complaints complaints("", ignored);
+  LineReader lines(plain, complaints);
+  while (lines.next()) {
+    if (!devices_of(words_of(lines.line())).empty()) return true;
   }
   return false;
 }

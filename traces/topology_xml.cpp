@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "traces/decimal.hpp"
 #include "traces/text.hpp"
 #include "traces/topology.hpp"
 
@@ -50,14 +51,14 @@ bool is_pci(const xml_node& node) { return std::string_view(node.name()) == "pci
 std::optional<BytesPerSecond> pcie_rate(const xml_node& pci) {
   constexpr double least = 0.01 * giga;
   constexpr double most = 10'000 * giga;
-  constexpr double last_with_8b10b_GTps = 5;
+  constexpr double last_with_8b10b = 5;
   const std::string speed = attribute(pci, "link_speed");
   const std::size_t unit = speed.find(" gt/s");
   if (unit == std::string::npos) return std::nullopt;
-  const auto transfers = decimal_in(std::string_view(speed).substr(0, unit));
-  const auto width = decimal_in(attribute(pci, "link_width"));
+  const auto transfers = parse_decimal(std::string_view(speed).substr(0, unit));
+  const auto width = parse_decimal(attribute(pci, "link_width"));
   if (!transfers || !width) return std::nullopt;
-  const double payload = *transfers <= last_with_8b10b_GTps ? 0.8 : 128.0 / 130;
+  const double payload = *transfers <= last_with_8b10b ? 0.8 : 128.0 / 130;
   const double rate = *transfers * *width * payload / bits_per_byte * giga;
   if (!(rate >= least && rate <= most)) return std::nullopt;
   return BytesPerSecond{rate};
@@ -196,7 +197,7 @@ class XmlReader {
       note(fmt::format("PCI device {} of vendor {} is not in the catalogue", device,
                        vendor.empty() ? "unknown" : vendor));
     }
-    if (const auto sm = number_in<std::uint32_t>(attribute(pci.child("gpu"), "sm"))) {
+    if (const auto sm = whole_number_in<std::uint32_t>(attribute(pci.child("gpu"), "sm"))) {
       gpu.compute_capability = *sm / 10.0;
     }
   }
@@ -221,7 +222,7 @@ class XmlReader {
   void add_link(std::size_t gpu, const xml_node& link) {
     constexpr std::uint32_t most_links = 72;
     const auto count = link.attribute("count")
-                           ? number_in<std::uint32_t>(link.attribute("count").value())
+                           ? whole_number_in<std::uint32_t>(link.attribute("count").value())
                            : std::optional<std::uint32_t>(1);
     if (!count || *count > most_links) {
       refuse(link, fmt::format("expected a count of NVLinks up to {}, got '{}'", most_links,
@@ -266,7 +267,7 @@ class XmlReader {
                                  [&](const xml_node& bridge) { return bridges.contains(bridge); });
       constexpr double mega = 1e6;
       constexpr double fastest_Mbps = 1e7;
-      const auto speed = decimal_in(attribute(found, "speed"));
+      const auto speed = parse_decimal(attribute(found, "speed"));
       if (speed && *speed >= 1 && *speed <= fastest_Mbps) {
         nic.rate = BytesPerSecond{*speed * mega / bits_per_byte};
       }
