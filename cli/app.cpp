@@ -195,13 +195,12 @@ void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) 
       [&flags, &chosen] { chosen = [&flags] { return list_command(flags.what, flags.output); }; });
   CLI::App* show = app.add_subcommand("show", "a model, GPU, cluster or node as it is understood");
   show->add_option("NAME", flags.what,
-                   "a built-in name or a file; also the output of `nvidia-smi topo -m` and NCCL's "
-                   "topology XML, which --json turns into a cluster file")
+                   "a built-in name or a file, also `nvidia-smi topo -m` or NCCL's topology XML")
       ->required();
   show->add_option("--gpu", flags.gpu, "what the GPUs of a topology are, where it names none");
   add_output_flags(*show, flags);
   show->footer(
-      "Example:\n"
+      "What a machine says of itself becomes a cluster file:\n"
       "  nvidia-smi topo -m >topo.txt\n"
       "  zebroid show topo.txt --gpu A100-40GB --json >node.json\n"
       "  zebroid plan --model mixtral-d1 --cluster node.json");

@@ -22,8 +22,8 @@ for target in "${targets[@]}"; do
   mkdir -p "$found"
   # What is new goes into the first folder; the corpus stays as it is.
   build/fuzz/fuzz/"fuzz_$target" -max_total_time="$seconds" -max_len=65536 -timeout=10 -rss_limit_mb=2048 \
-    -artifact_prefix="$found/crash-" -print_final_stats=1 "$found" "fuzz/corpus/$target" || failed+=("$target")
+    -artifact_prefix="$found-" -print_final_stats=1 "$found" "fuzz/corpus/$target" || failed+=("$target")
 done
 ((${#failed[@]} == 0)) && exit
-echo "Failed: ${failed[*]}. Add the files build/fuzz/found/TARGET/crash-* to fuzz/corpus/TARGET once they are mended." >&2
+echo "Failed: ${failed[*]}. Add the files build/fuzz/found/TARGET-* to fuzz/corpus/TARGET once they are mended." >&2
 exit 1

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.hpp"
+#include "traces/complaints.hpp"
 #include "traces/decimal.hpp"
 #include "traces/text.hpp"
 #include "traces/topology.hpp"
@@ -194,8 +195,8 @@ class XmlReader {
     const std::string device = attribute(pci, "device");
     if (vendor.empty() || vendor == "0x10de") gpu.kind = kind_of_device(device);
     if (gpu.kind.empty() && !device.empty()) {
-      note(fmt::format("PCI device {} of vendor {} is not in the catalogue", device,
-                       vendor.empty() ? "unknown" : vendor));
+      note(fmt::format("PCI device {} of vendor {} is not in the catalogue",
+                       zebroid::quoted(device), zebroid::quoted(vendor)));
     }
     if (const auto sm = whole_number_in<std::uint32_t>(attribute(pci.child("gpu"), "sm"))) {
       gpu.compute_capability = *sm / 10.0;

@@ -280,7 +280,7 @@ TEST(TopologyXml, PutsUnequalGpusIntoOneNode) {
   EXPECT_EQ(cluster.rows[1].gpu, "V100-16GB");
   EXPECT_EQ(cluster.rows[2].gpu, "T4");
   EXPECT_THAT(nodes_of(cluster), SizeIs(1));
-  EXPECT_THAT(cluster.notes, Contains(HasSubstr("PCI device 0x9999")));
+  EXPECT_THAT(cluster.notes, Contains(HasSubstr("PCI device '0x9999' of vendor '0x10de'")));
 }
 
 TEST(TopologyXml, CountsANicOfNoDeviceOnce) {
