@@ -36,6 +36,7 @@ struct Flags {
   std::optional<std::string> sweep_output;
   std::vector<std::string> paths;
   std::optional<std::string> what;
+  std::optional<std::string> gpu;
 };
 
 void add_output_flags(CLI::App& command, Flags& flags) {
@@ -248,11 +249,20 @@ void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) 
   add_output_flags(*list, flags);
   list->callback(
       [&flags, &chosen] { chosen = [&flags] { return list_command(flags.what, flags.output); }; });
-  CLI::App* show = app.add_subcommand("show", "a model, GPU or cluster as it is understood");
-  show->add_option("NAME", flags.what, "a built-in name or a file")->required();
+  CLI::App* show = app.add_subcommand("show", "a model, GPU, cluster or node as it is understood");
+  show->add_option("NAME", flags.what,
+                   "a built-in name or a file, also `nvidia-smi topo -m` or NCCL's topology XML")
+      ->required();
+  show->add_option("--gpu", flags.gpu, "what the GPUs of a topology are, where it names none");
   add_output_flags(*show, flags);
-  show->callback(
-      [&flags, &chosen] { chosen = [&flags] { return show_command(*flags.what, flags.output); }; });
+  show->footer(
+      "What a machine says of itself becomes a cluster file:\n"
+      "  nvidia-smi topo -m >topo.txt\n"
+      "  zebroid show topo.txt --gpu A100-40GB --json >node.json\n"
+      "  zebroid plan --model mixtral-d1 --cluster node.json");
+  show->callback([&flags, &chosen] {
+    chosen = [&flags] { return show_command(*flags.what, flags.gpu, flags.output); };
+  });
 }
 
 /// What is wrong with the command line, and where to read on. CLI11's own message unless a word is

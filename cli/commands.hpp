@@ -60,6 +60,8 @@ struct SweepRequest {
 int sweep_command(const Request& request, const SweepRequest& sweep, const Output& output);
 int verify_command(const std::vector<std::string>& paths, const Output& output);
 int list_command(const std::optional<std::string>& what, const Output& output);
-int show_command(const std::string& what, const Output& output);
+/// `gpu`: the kind of the GPUs of a topology that names none.
+int show_command(const std::string& what, const std::optional<std::string>& gpu,
+                 const Output& output);
 
 }  // namespace zebroid

@@ -6,10 +6,12 @@
 
 #include "cli/commands.hpp"
 #include "core/error.hpp"
+#include "core/file.hpp"
 #include "models/config_dir.hpp"
 #include "report/table.hpp"
 #include "schedule/files.hpp"
 #include "schedule/verify.hpp"
+#include "traces/topology.hpp"
 
 namespace zebroid {
 namespace {
@@ -209,6 +211,55 @@ std::optional<Cluster> find_cluster(const std::string& what) {
 
 std::string lines_of(const Json& json) { return to_text(json, 2) + "\n"; }
 
+/// The topology in a file, or nothing when `what` is no such file.
+std::optional<NodeTopology> find_topology(const std::string& what) {
+  std::error_code failed;
+  if (!fs::is_regular_file(what, failed)) return std::nullopt;
+  const auto bytes = fs::file_size(what, failed);
+  if (failed || bytes > most_topology_bytes) return std::nullopt;
+  const std::string text = read_file(what, most_topology_bytes);
+  if (!is_topology(text)) return std::nullopt;
+  return read_topology(text, what);
+}
+
+std::string joined_text(const GpuSpec& kind) {
+  if (kind.link.value <= 0) return "none";
+  return kind.link_gpus == 0 ? "all" : fmt::format("{}", kind.link_gpus);
+}
+
+/// A cluster of one node, for people.
+std::string node_text(const std::string& name, const Cluster& cluster) {
+  constexpr double giga = 1e9;
+  constexpr double bits_per_byte = 8;
+  std::string out = fmt::format("{}: a node\n\n", name);
+  Table kinds({"GPUs", "kind", "NVLink joins", "NVLink GB/s", "PCIe GB/s"});
+  for (std::size_t i = 0; i < cluster.rows.size(); ++i) {
+    const GpuSpec& kind = cluster.kinds[i];  // a row each
+    kinds.add_row({fmt::format("{}", cluster.rows[i].count), kind.name, joined_text(kind),
+                   fmt::format("{:g}", kind.link.value / giga),
+                   fmt::format("{:.4g}", kind.pcie.value / giga)});
+  }
+  out += kinds.text() + "\n";
+  const NodeGroup& row = cluster.rows.front();
+  if (row.host_bridge)
+    out += fmt::format("host bridge: {:.4g} GB/s\n", row.host_bridge->value / giga);
+  if (row.nics) {
+    const double rate = row.nic.value_or(cluster.nic).value * bits_per_byte / giga;
+    out += fmt::format("NICs: {}, {:g} Gbps together\n", *row.nics, rate);
+  }
+  for (const std::string& note : cluster.notes) out += "note: " + note + "\n";
+  return out;
+}
+
+int show_topology(const NodeTopology& topology, const std::string& gpu, const Output& output) {
+  const JsonDocument file{.name = topology.name, .text = {}, .root = cluster_file(topology, gpu)};
+  Faults faults;
+  const Cluster cluster = read_cluster(JsonView(file, faults));
+  ensure(faults.empty(), "a topology becomes a sound cluster file");
+  print_out(output.json ? lines_of(file.root) : node_text(topology.name, cluster));
+  return 0;
+}
+
 }  // namespace
 
 int verify_command(const std::vector<std::string>& paths, const Output& output) {
@@ -251,11 +302,16 @@ int list_command(const std::optional<std::string>& what, const Output& output) {
   return 0;
 }
 
-int show_command(const std::string& what, const Output& output) {
+int show_command(const std::string& what, const std::optional<std::string>& gpu,
+                 const Output& output) {
+  if (const auto topology = find_topology(what)) {
+    return show_topology(*topology, gpu.value_or(""), output);
+  }
+  if (gpu) throw Error(ErrorKind::input, what + ": --gpu goes with the topology of a node");
   if (contains(gpu_names(), what)) {
-    Json gpu = to_json(find_gpu(what));
-    gpu["name"] = what;
-    print_out(lines_of(gpu));
+    Json entry = to_json(find_gpu(what));
+    entry["name"] = what;
+    print_out(lines_of(entry));
     return 0;
   }
   if (const auto cluster = find_cluster(what)) {

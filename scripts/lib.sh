@@ -1,20 +1,22 @@
 # Shared by the scripts beside it; to be sourced from the repository root.
 
 packages="cmake ninja-build g++ ccache python3 libfmt-dev nlohmann-json3-dev libcli11-dev
-          libsimgrid-dev libxxhash-dev zlib1g-dev libopenmpi-dev openmpi-bin libboost-mpi-dev libboost-serialization-dev
+          libpugixml-dev libsimgrid-dev libxxhash-dev zlib1g-dev libopenmpi-dev openmpi-bin libboost-mpi-dev
+          libboost-serialization-dev
           libgtest-dev libgmock-dev librapidcheck-dev libvalijson-dev libbenchmark-dev"
 lint_packages="clang-16 clang-tidy-16 clang-format-16"
+fuzz_packages="clang-16 libclang-rt-16-dev"
 jobs=$(nproc)
 
 # Installs what is missing of `packages` (Debian 12, Ubuntu 24.04); with ZEBROID_LINT set, also of
-# `lint_packages`.
+# `lint_packages`, and with ZEBROID_FUZZ of `fuzz_packages`.
 install_packages() {
   local package missing=() sudo=()
   if ! command -v apt-get >/dev/null; then
     echo "No apt here; going on as if these were installed:" $packages >&2
     return
   fi
-  for package in $packages ${ZEBROID_LINT:+$lint_packages}; do
+  for package in $packages ${ZEBROID_LINT:+$lint_packages} ${ZEBROID_FUZZ:+$fuzz_packages}; do
     [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) == installed ]] ||
       missing+=("$package")
   done

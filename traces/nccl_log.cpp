@@ -9,8 +9,10 @@
 #include <set>
 #include <utility>
 
+#include "traces/decimal.hpp"
+#include "traces/lines.hpp"
 #include "traces/readers.hpp"
-#include "traces/complaints.hpp"
+#include "traces/row.hpp"
 #include "traces/text.hpp"
 
 namespace zebroid {
@@ -131,7 +133,7 @@ struct Run {
 
 /// A number as printf rounds it: "34.73" stands for anything within 0.005 of it.
 std::optional<Number> printed_number(std::string_view word) {
-  const auto value = decimal_in(word);
+  const auto value = parse_decimal(word);
   if (!value) return std::nullopt;
   const std::size_t exponent_at = std::min(word.find_first_of("eE"), word.size());
   const std::string_view mantissa = word.substr(0, exponent_at);
@@ -140,7 +142,7 @@ std::optional<Number> printed_number(std::string_view word) {
       point == std::string_view::npos ? 0 : static_cast<double>(mantissa.size() - point - 1);
   std::string_view exponent = word.substr(std::min(exponent_at + 1, word.size()));
   if (exponent.starts_with('+')) exponent.remove_prefix(1);
-  const double power = number_in<int>(exponent).value_or(0);
+  const double power = whole_number_in<int>(exponent).value_or(0);
   return Number{*value, 0.5 * std::pow(10.0, power - decimals)};
 }
 
@@ -153,9 +155,9 @@ std::string date_in(std::string_view word) {
   while (!word.empty() && (word.front() == '[' || word.front() == '(')) word.remove_prefix(1);
   constexpr std::size_t length = 10;
   if (word.size() < length || word[4] != '-' || word[7] != '-') return "";
-  const auto year = number_in<unsigned>(word.substr(0, 4));
-  const auto month = number_in<unsigned>(word.substr(5, 2));
-  const auto day = number_in<unsigned>(word.substr(8, 2));
+  const auto year = whole_number_in<unsigned>(word.substr(0, 4));
+  const auto month = whole_number_in<unsigned>(word.substr(5, 2));
+  const auto day = whole_number_in<unsigned>(word.substr(8, 2));
   if (!year || !month || !day || *year < 2000 || *month < 1 || *month > 12 || *day < 1 ||
       *day > 31) {
     return "";
@@ -209,18 +211,16 @@ std::string_view program_of_command(const Words& words) {
 class LogReader {
  public:
   LogReader(std::string_view text, const std::string& name)
-      : lines_(text), name_(name), complaints_(name, out_.complaints) {}
+      : name_(name), complaints_(name, out_.complaints), lines_(text, complaints_) {}
 
   Samples read() {
-    for (std::string_view line; lines_.next(line);) read_line(without_tag(line));
+    while (lines_.next()) read_line(without_tag(lines_.line()));
     finish_run();
-    if (!saw_table_) complaints_.add(std::max<std::size_t>(lines_.number(), 1), no_table);
+    if (!saw_table_) complaints_.add(0, "expected a table of nccl-tests, got none");
     return std::move(out_);
   }
 
  private:
-  static constexpr std::string_view no_table = "expected a table of nccl-tests, found none";
-
   void complain(std::string_view message) { complaints_.add(lines_.number(), message); }
   void note(std::string text) {
     if (std::find(out_.notes.begin(), out_.notes.end(), text) == out_.notes.end()) {
@@ -265,7 +265,7 @@ class LogReader {
     run_.has_settings = true;
     for (std::size_t i = 1; i + 1 < words.size(); ++i) {
       if (words[i] != "iters:" || words[i - 1] == "warmup" || words[i - 1] == "agg") continue;
-      run_.iterations = std::max(number_in<std::uint32_t>(words[i + 1]).value_or(1), 1U);
+      run_.iterations = std::max(whole_number_in<std::uint32_t>(words[i + 1]).value_or(1), 1U);
     }
   }
 
@@ -279,8 +279,8 @@ class LogReader {
       at += 2;
       return words[at - 1];
     };
-    const auto rank =
-        at < words.size() ? number_in<std::size_t>(words[at++]) : std::optional<std::size_t>();
+    const auto rank = at < words.size() ? whole_number_in<std::size_t>(words[at++])
+                                        : std::optional<std::size_t>();
     device.group = value_after("Group");
     value_after("Pid");
     device.host = value_after("on");
@@ -345,8 +345,8 @@ class LogReader {
   bool read_data(const Words& words) {
     constexpr std::size_t beginning = 3;  // size, count, type
     const auto starts_row = [&](std::size_t i) {
-      return i + beginning <= words.size() && number_in<std::int64_t>(words[i]) &&
-             number_in<std::int64_t>(words[i + 1]) && dtype_in(words[i + 2]) != nullptr;
+      return i + beginning <= words.size() && whole_number_in<std::int64_t>(words[i]) &&
+             whole_number_in<std::int64_t>(words[i + 1]) && dtype_in(words[i + 2]) != nullptr;
     };
     std::size_t start = 0;
     while (start < words.size() && !starts_row(start)) ++start;
@@ -366,12 +366,13 @@ class LogReader {
 
   void add_row(const Words& words, std::size_t first_time) {
     Row row{.line = lines_.number(), .dtype = dtype_in(words[2])};
-    row.bytes = static_cast<double>(number_in<std::int64_t>(words[0]).value_or(0));
+    row.bytes = static_cast<double>(whole_number_in<std::int64_t>(words[0]).value_or(0));
     if (row.bytes == 0) return;
-    if (row.bytes < 0) return complain(fmt::format("expected a size above 0, got {}", words[0]));
-    row.elements = static_cast<double>(number_in<std::int64_t>(words[1]).value_or(0));
+    if (row.bytes > most_size) return complain(expected("a size up to 1e12", words[0]));
+    if (row.bytes < 0) return complain(expected("a size above 0", words[0]));
+    row.elements = static_cast<double>(whole_number_in<std::int64_t>(words[1]).value_or(0));
     for (std::size_t i = 3; i < first_time; ++i) {
-      if (const auto root = number_in<int>(words[i])) {
+      if (const auto root = whole_number_in<int>(words[i])) {
         row.has_root = *root >= 0;
       } else {
         row.redop = words[i] == "none" ? "" : words[i];
@@ -383,12 +384,13 @@ class LogReader {
     };
     const auto [time, algbw, busbw] = numbers_at(first_time);
     if (!time || !algbw || !busbw || !wrong_at(words[first_time + 3], row.checked, row.wrong)) {
-      return complain(fmt::format(
-          "expected numbers, got \"{}\"",
-          fmt::join(words.begin() + static_cast<std::ptrdiff_t>(first_time), words.end(), " ")));
+      return complain(expected(
+          "numbers",
+          fmt::format("{}", fmt::join(words.begin() + static_cast<std::ptrdiff_t>(first_time),
+                                      words.end(), " "))));
     }
     if (time->value * run_.columns.time_unit <= 0 && run_.columns.time_unit > 0) {
-      return complain(fmt::format("expected a time above 0, got {}", words[first_time]));
+      return complain(expected("a time above 0", words[first_time]));
     }
     const std::size_t half = run_.columns.trailing / 2;
     double ignored = 0;
@@ -407,7 +409,7 @@ class LogReader {
 
   /// Reads the last column of a half; false when that is neither a number nor N/A.
   static bool wrong_at(std::string_view word, bool& checked, double& wrong) {
-    const auto value = decimal_in(word);
+    const auto value = parse_decimal(word);
     checked = value.has_value();
     wrong = value.value_or(0);
     return checked || word == "N/A";
@@ -609,10 +611,10 @@ class LogReader {
     }
   }
 
-  Lines lines_;
   const std::string& name_;
   Samples out_;
   Complaints complaints_;
+  LineReader lines_;
   Run run_;
   std::string_view next_program_;  // of the run after this one
   std::string date_;

@@ -1,22 +1,8 @@
 #include "traces/text.hpp"
 
 #include <algorithm>
-#include <cmath>
-#include <utility>
-
-#include "traces/sample.hpp"
 
 namespace zebroid {
-
-bool Lines::next(std::string_view& line) {
-  if (rest_.empty()) return false;
-  const std::size_t end = std::min(rest_.find('\n'), rest_.size());
-  line = rest_.substr(0, end);
-  rest_.remove_prefix(std::min(end + 1, rest_.size()));
-  if (line.ends_with('\r')) line.remove_suffix(1);
-  ++number_;
-  return true;
-}
 
 std::vector<std::string_view> words_of(std::string_view line) {
   constexpr std::string_view blanks = " \t";
@@ -39,14 +25,6 @@ std::string lower_case(std::string_view text) {
   std::transform(out.begin(), out.end(), out.begin(), [](char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
   });
-  return out;
-}
-
-std::optional<double> decimal_in(std::string_view text) {
-  double out = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (failure != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  if (!std::isfinite(out)) return std::nullopt;
   return out;
 }
 
