@@ -77,6 +77,9 @@ void add_request_flags(CLI::App& command, Flags& flags) {
   command.add_option("--calibration", request.calibrations, "a calibration file; repeatable")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_option("--strict", request.strict,
+                     "exit 4 unless the critical path rests on this evidence or better: measured, "
+                     "interpolated, extrapolated");
   command.add_option("--scenario", request.scenario_file,
                      "a JSON file with any of these; flags win");
   command

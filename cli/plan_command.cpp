@@ -9,6 +9,7 @@
 #include "cli/commands.hpp"
 #include "cli/output_files.hpp"
 #include "cli/result.hpp"
+#include "cli/strictness.hpp"
 #include "core/error.hpp"
 #include "planner/verdict.hpp"
 #include "report/plan_text.hpp"
@@ -143,6 +144,8 @@ class PlanDocument {
 
   /// The best way as predicted, for files.
   const std::vector<PredictedJob>& best() const { return best_; }
+  /// What the best way rests on too weakly.
+  const std::vector<WeakCosts>& weak() const { return weak_; }
 
  private:
   const Way& front() const { return findings_.ways.front(); }
@@ -157,7 +160,10 @@ class PlanDocument {
     Json out = result_json(jobs, resolved_, way.request);
     out["use"] = use_of(way, scenario_);
     if (explain_ && &way == &front()) out["critical_path"] = path_of(jobs);
-    if (best_.empty()) best_ = std::move(jobs);
+    if (best_.empty()) {
+      weak_ = judge_evidence(jobs, resolver_.strict(), out);
+      best_ = std::move(jobs);
+    }
     return out;
   }
 
@@ -387,6 +393,7 @@ class PlanDocument {
   bool explain_;
   const Findings& findings_;
   std::vector<PredictedJob> best_;
+  std::vector<WeakCosts> weak_;
 };
 
 }  // namespace
@@ -422,8 +429,10 @@ int plan_command(const Request& request, bool explain, const OutputFiles& files,
                         : plan_text(document, use_color(output.color)));
   if (!document["results"].empty()) write_files(files, maker.best(), "best", true);
   if (findings.interrupted) return exit_interrupted;
-  if (!findings.ways.empty() && findings.ways.front().fits()) return 0;
-  return static_cast<int>(ErrorKind::infeasible);
+  if (findings.ways.empty() || !findings.ways.front().fits()) {
+    return static_cast<int>(ErrorKind::infeasible);
+  }
+  return strict_exit_code("the best way", maker.weak(), resolver.strict());
 }
 
 }  // namespace zebroid

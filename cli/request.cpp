@@ -124,6 +124,7 @@ Fields fields_of(Request& request) {
                {"optimizer", &request.optimizer},
                {"routing", &request.routing},
                {"seed", &request.seed},
+               {"strict", &request.strict},
                {"engine", &request.prediction.engine},
                {"fidelity", &request.prediction.fidelity}};
   out.lists = {{"strategy", &request.strategies},
@@ -300,6 +301,10 @@ Resolver::Resolver(Request request, const std::vector<std::string>& default_stra
       {"spec", request_.routing.value_or("uniform")},
       {"seed", parse_count(request_.name_of("seed"), request_.seed.value_or("0"), 0, INT64_MAX)}};
   calibration_ = load_calibration(request_.calibrations);
+  if (request_.strict) {
+    strict_ = static_cast<Evidence>(
+        parse_choice(request_.name_of("strict"), *request_.strict, evidence_names()));
+  }
   read_plans(default_strategies);
 }
 

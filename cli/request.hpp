@@ -35,6 +35,7 @@ struct Request {
   std::vector<std::string> calibrations;
   std::vector<std::string> settings;  ///< PATH=VALUE, applied to the resolved scenario
   std::optional<std::string> scenario_file;
+  std::optional<std::string> strict;  ///< an evidence grade
   PredictionRequest prediction;
   std::map<std::string, std::string> origin;  ///< of values from that file: "sequence_length" ->
                                               ///< "request.json:4: /sequence_length"
@@ -74,6 +75,8 @@ class Resolver {
   const Predictor& predictor() const { return predictor_; }
   /// No strategy was named: those that cannot be had are left out, as long as one can.
   bool by_default() const { return by_default_; }
+  /// The least evidence that a prediction may rest on, where the request asks for one.
+  std::optional<Evidence> strict() const { return strict_; }
   bool assignment_given() const { return request_.expert_assignment.has_value(); }
   /// All that results depend on but changes, the build and further values that name files: equal
   /// texts, equal results.
@@ -91,6 +94,7 @@ class Resolver {
   std::vector<PlanRequest> plans_;
   bool wants_largest_batch_ = false;
   bool by_default_ = false;
+  std::optional<Evidence> strict_;
 };
 
 /// Splits "PATH=VALUE"; the value is JSON when it reads as JSON, else a string. Throws

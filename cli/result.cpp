@@ -26,17 +26,49 @@ std::string_view rule_text(BatchRule rule) {
   return "";
 }
 
-/// Shares of the predicted time over all ranks: compute by its costs' grades, exposed communication
-/// as roofline, because link rates are datasheet values.
+/// Grades of the exchanges of one schedule, each asked for once.
+class ExchangeGrades {
+ public:
+  ExchangeGrades(const Schedule& schedule, const PredictedLoad& load)
+      : schedule_(schedule), load_(load) {}
+
+  Evidence of(RankId rank, const Op& op) {
+    const GroupId group = schedule_.group_of(rank, op);
+    const Op like = load_.like(op);
+    const auto [known, is_new] = known_.try_emplace({group, key_of(like)});
+    if (is_new) known->second = load_.evidence(group, like);
+    return known->second;
+  }
+
+ private:
+  const Schedule& schedule_;
+  const PredictedLoad& load_;
+  std::map<std::pair<GroupId, std::uint64_t>, Evidence> known_;  // by group and op
+};
+
+/// Shares of the predicted time over all ranks: compute by its costs' grades, a rank's exposed
+/// communication by those of its exchanges, each for as long as its transfer takes.
 Json evidence_json(const Plan& plan, const PredictedLoad& load,
                    const std::vector<Utilization>& use) {
   Cost sum;
+  ExchangeGrades grades(plan.schedule, load);
   for (std::uint32_t r = 0; r < plan.schedule.ranks.size(); ++r) {
-    for (const Op& op : plan.schedule.program_of({r})) {
-      if (!is_exchange(op.work)) sum += load.cost({r}, op);
+    const Program& program = plan.schedule.program_of({r});
+    Cost transfers;
+    for (std::size_t i = 0; i < program.size(); ++i) {
+      const Op& op = program[i];
+      if (is_exchange(op.work)) {
+        const OpTimes& times = plan.timeline.ranks[r][i];
+        transfers.add(grades.of({r}, op), times.ended - times.started);
+      } else {
+        sum += load.cost({r}, op);
+      }
     }
-    sum.by_evidence.at(static_cast<std::size_t>(Evidence::roofline)) +=
-        plan.timeline.makespan() * use[r].exposed;
+    const Seconds exposed = plan.timeline.makespan() * use[r].exposed;
+    if (transfers.total().value <= 0) continue;
+    for (std::size_t e = 0; e < evidence_count; ++e) {
+      sum.by_evidence.at(e) += exposed * (transfers.by_evidence.at(e) / transfers.total());
+    }
   }
   const Seconds total = sum.total();
   Json out;

@@ -1,9 +1,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "cli/commands.hpp"
 #include "cli/output_files.hpp"
 #include "cli/result.hpp"
+#include "cli/strictness.hpp"
 #include "core/error.hpp"
 #include "report/table.hpp"
 #include "schedule/files.hpp"
@@ -39,6 +42,7 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
   Json results = Json::array();
   std::vector<std::string> notes = resolved.scenario.cluster.notes;
   std::vector<std::string> left_out;
+  int exit_code = 0;
   Progress progress("strategies", resolver.plans().size(), output.quiet);
   for (std::size_t i = 0; i < resolver.plans().size(); ++i) {
     const PlanRequest& plan_request = resolver.plans()[i];
@@ -55,13 +59,15 @@ int simulate_command(const Request& request, const OutputFiles& files, const Out
     }
     if (!jobs.empty()) {
       results.push_back(result_json(jobs, resolved, plan_request));
+      const auto weak = judge_evidence(jobs, resolver.strict(), results.back());
+      exit_code = std::max(exit_code, strict_exit_code(strategy, weak, resolver.strict()));
       write_files(files, jobs, strategy, results.size() == 1);
     }
     progress.update(i + 1, "");
   }
   if (results.empty()) throw Error(ErrorKind::input, fmt::format("{}", fmt::join(left_out, "\n")));
   for (const std::string& why : left_out) notes.push_back("without " + why);
-  return finish(resolved, std::move(results), notes, output);
+  return std::max(exit_code, finish(resolved, std::move(results), notes, output));
 }
 
 int simulate_file_command(const std::string& path, const PredictionRequest& prediction_request,

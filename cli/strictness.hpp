@@ -1,10 +1,12 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "models/scenario.hpp"
-#include "schedule/timeline.hpp"
+#include "cli/result.hpp"
+#include "core/json.hpp"
+#include "models/evidence.hpp"
 
 namespace zebroid {
 
@@ -17,12 +19,12 @@ struct WeakCosts {
   std::vector<std::string> missing;  ///< what to measure, as measure_kernels.py and --show take it
 };
 
-/// Classes whose weak part is at least 2 % of the critical path, the largest first.
-std::vector<WeakCosts> weak_costs(const Schedule& schedule, const Timeline& timeline,
-                                  const Scenario& scenario, Evidence least);
-
-/// One paragraph: classes, missing shapes, and the commands that measure them and try again.
-std::string explanation(const std::vector<WeakCosts>& weak, Evidence least);
-Json to_json(const std::vector<WeakCosts>& weak, Evidence least);
+/// Where the request asks for evidence puts "strict" into a result of these jobs, and returns the
+/// classes whose weak part is at least 2 % of a job's critical path, the largest first.
+std::vector<WeakCosts> judge_evidence(const std::vector<PredictedJob>& jobs,
+                                      std::optional<Evidence> least, Json& result);
+/// 0, or 4 after saying on stderr why the evidence of `title` is not enough.
+int strict_exit_code(const std::string& title, const std::vector<WeakCosts>& weak,
+                     std::optional<Evidence> least);
 
 }  // namespace zebroid

@@ -75,6 +75,9 @@ int conclude(std::size_t failed, std::size_t points, const SweepRequest& request
 }  // namespace
 
 int sweep_command(const Request& request, const SweepRequest& sweep_request, const Output& output) {
+  if (request.strict) {
+    throw Error(ErrorKind::input, "--strict: of one prediction; give it to plan or simulate");
+  }
   const RankPlace place = rank_place();
   const Resolver resolver(request, {"zebra", "ep"});
   const SweepPoints points(sweep_request.vary);

@@ -95,7 +95,8 @@ void read_collectives(const JsonView& kind, std::vector<CollectiveFit>& fits) {
   }
 }
 
-constexpr const char* any_gpu = "*";  // what the defaults are stored under
+constexpr const char* links_key = "links";  // beside the GPU kinds of a resolved scenario
+constexpr const char* any_gpu = "*";        // what the defaults are stored under
 constexpr const char* any_flash_gpu = "* (flash_attention)";
 
 void read_kind(const JsonView& view, Calibration& calibration) {
@@ -123,15 +124,36 @@ void read_kind(const JsonView& view, Calibration& calibration) {
 void read_file_into(const JsonDocument& document, Calibration& calibration) {
   Faults faults;
   const JsonView root(document, faults);
-  root.only_keys({"schema", "kinds", "notes"});
+  root.only_keys({"schema", "kinds", "links", "notes"});
   root.at("schema").name_of("schema", {"zebroid.calibration/2"});
-  for (const JsonView& kind : root.at("kinds").elements()) read_kind(kind, calibration);
+  const auto links = root.find("links");
+  if (links) read_links(*links, calibration.links);
+  if (!links || root.find("kinds")) {
+    for (const JsonView& kind : root.at("kinds").elements()) read_kind(kind, calibration);
+  }
   faults.throw_if_any();
 }
 
 const GpuCalibration* find_kind(const Calibration& calibration, const std::string& name) {
   const auto found = calibration.gpus.find(name);
   return found == calibration.gpus.end() ? nullptr : &found->second;
+}
+
+/// Of one or several known names with + between them, which a name may hold itself.
+bool is_made_of(std::string_view name, const std::set<std::string, std::less<>>& known) {
+  std::size_t longest = 0;
+  for (const std::string& part : known) longest = std::max(longest, part.size());
+  std::vector<std::size_t> starts = {0};  // of what may be the next part
+  std::size_t end = 0;
+  do {
+    end = std::min(name.find('+', end), name.size());
+    const bool ends_one = std::any_of(starts.rbegin(), starts.rend(), [&](std::size_t start) {
+      return end - start <= longest && known.contains(name.substr(start, end - start));
+    });
+    if (ends_one && end == name.size()) return true;
+    if (ends_one) starts.push_back(end + 1);
+  } while (end++ < name.size());
+  return false;
 }
 
 bool is_large(const MeasuredTable& table) {
@@ -199,6 +221,18 @@ const std::vector<MeasuredTable>& Calibration::tables(const std::string& gpu) co
   return found == nullptr ? none : found->tables;
 }
 
+std::vector<std::string> names_of(const Calibration& calibration,
+                                  const std::vector<GpuSpec>& kinds) {
+  std::set<std::string, std::less<>> known;
+  for (const GpuSpec& gpu : kinds) known.insert({gpu.name, gpu.like});
+  known.erase("");
+  std::vector<std::string> out;
+  for (const auto& [name, kind] : calibration.gpus) {
+    if (is_made_of(name, known)) out.push_back(name);
+  }
+  return out;
+}
+
 Calibration load_calibration(const std::vector<std::string>& extra) {
   std::vector<std::filesystem::path> files;
   for (const auto& entry : std::filesystem::directory_iterator(config_dir() / "calibrations")) {
@@ -216,6 +250,10 @@ Calibration read_calibration(const JsonView& view) {
   known.insert(known.end(), {"tables", "collectives"});
   Calibration out;
   for (const auto& [gpu, kind] : view.members()) {
+    if (gpu == links_key) {
+      read_links(kind, out.links);
+      continue;
+    }
     kind.only_keys(known);
     read_curves(kind, out.gpus[gpu].curves);
     if (const auto tables = kind.find("tables")) read_tables(*tables, out.gpus[gpu].tables);
@@ -234,20 +272,17 @@ Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
       if (curve) kind[kernel_names()[k]] = to_json(*curve);
     }
   }
-  std::set<std::string> measured;
-  for (const GpuSpec& gpu : kinds) measured.insert({gpu.name, gpu.like});
   std::vector<KernelCall> asked;
-  for (const std::string& gpu : measured) {
+  for (const std::string& gpu : names_of(calibration, kinds)) {
     for (const MeasuredTable& table : calibration.tables(gpu)) {
       if (is_large(table) && asked.empty()) asked = calls();
       out[gpu]["tables"].push_back((is_large(table) ? cut(table, asked) : table).to_json());
     }
-    const GpuCalibration* known = find_kind(calibration, gpu);
-    if (known == nullptr) continue;
-    for (const CollectiveFit& fit : known->collectives) {
+    for (const CollectiveFit& fit : calibration.gpus.at(gpu).collectives) {
       out[gpu]["collectives"].push_back(to_json(fit));
     }
   }
+  for (const LinkRate& row : calibration.links) out[links_key].push_back(to_json(row));
   return out;
 }
 

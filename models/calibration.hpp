@@ -15,6 +15,7 @@
 #include "models/evidence.hpp"
 #include "models/gpu.hpp"
 #include "models/kernels.hpp"
+#include "models/link_rates.hpp"
 #include "models/measured_table.hpp"
 
 namespace zebroid {
@@ -52,7 +53,8 @@ struct GpuCalibration {
 
 /// Calibrations by GPU kind; kinds that are not listed take the defaults, which are roofline.
 struct Calibration {
-  std::map<std::string, GpuCalibration> gpus;
+  std::map<std::string, GpuCalibration> gpus;  ///< "A40+T4": collectives over both kinds
+  std::vector<LinkRate> links;                 ///< by link, then Gbps
 
   /// Nothing for grouped_gemm where nobody calibrated it; every other class has a curve, or
   /// Error(input).
@@ -61,13 +63,18 @@ struct Calibration {
   const std::vector<MeasuredTable>& tables(const std::string& gpu) const;
 };
 
-/// The shipped files of configs/calibrations, then `extra` files over them: a later file's curves
-/// and tables replace those of the same class or key. Throws Error(input).
+/// The names in it of these kinds, of GPUs that they are like, and of groups of several of both.
+std::vector<std::string> names_of(const Calibration& calibration,
+                                  const std::vector<GpuSpec>& kinds);
+
+/// The shipped files of configs/calibrations, then `extra` files over them: a later file's curves,
+/// tables and links replace those of the same class or key. Throws Error(input).
 Calibration load_calibration(const std::vector<std::string>& extra);
-/// {gpu: {class: {...}, "tables": [...]}}, as a resolved scenario holds it.
+/// {gpu: {class: {...}, "tables": [...]}, "links": [...]}, as a resolved scenario holds it.
 Calibration read_calibration(const JsonView& view);
-/// For these kinds, every default written out, and the tables of kinds that they are like. Of large
-/// tables only the points that these calls rest on; asked for when there is a large one.
+/// For these kinds, every default written out, the links, and what was measured on groups of these
+/// kinds or on kinds that they are like. Of large tables only the points that these calls rest on;
+/// asked for when there is a large one.
 Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
              const std::function<std::vector<KernelCall>()>& calls);
 /// One kind of a calibration file: {gpus, notes, kernels, tables}.

@@ -11,7 +11,9 @@
 #include "core/id.hpp"
 #include "core/json.hpp"
 #include "core/units.hpp"
+#include "models/evidence.hpp"
 #include "models/gpu.hpp"
+#include "models/link_rates.hpp"
 
 namespace zebroid {
 
@@ -87,6 +89,7 @@ BytesPerSecond parse_bandwidth(const std::string& text);
 struct Port {
   std::string name;  ///< "gpu3 nvlink out", "node1 nic in", "rack r0 up"
   BytesPerSecond bandwidth;
+  Evidence evidence = Evidence::roofline;  ///< of the bandwidth; roofline where it is as stated
 };
 
 /// The ports that bytes from one GPU to another cross, sender's first.
@@ -122,7 +125,10 @@ class Path {
 /// one that is no wider.
 class Network {
  public:
-  explicit Network(const Cluster& cluster);
+  /// At the rates that the cluster states, with its latency.
+  explicit Network(const Cluster& cluster) : Network(cluster, {}, cluster.latency) {}
+  /// NVLinks, PCIe and NICs at the share of their stated rates that `links` says they reach.
+  Network(const Cluster& cluster, const std::vector<LinkRate>& links, Seconds latency);
   /// From ports and an explicit path for every ordered pair (tests): paths[from * gpus + to]. The
   /// first half of a path's ports is the sender's.
   Network(std::vector<Port> ports, const std::vector<std::vector<PortId>>& paths,

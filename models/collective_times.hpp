@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "models/calibration.hpp"
 
@@ -27,5 +29,17 @@ struct CollectiveTime {
 /// calibration outlives the answer.
 std::optional<CollectiveTime> collective_time(const GpuCalibration& calibration, MeasuredOp op,
                                               const GroupShape& group, double bytes);
+
+/// What a group of GPUs of these kinds is called in a calibration: "A40+V100-16GB".
+std::string name_of_group(std::vector<std::string> kinds);
+
+/// What is known of collectives over a group.
+struct GroupCalibration {
+  const GpuCalibration* calibration = nullptr;  ///< nothing: no collective was measured
+  bool of_these = true;                         ///< else of kinds that its kinds are like
+};
+/// Of a group of GPUs of these kinds, in any order and number. The calibration outlives the answer.
+GroupCalibration group_calibration(const Calibration& calibration,
+                                   const std::vector<const GpuSpec*>& kinds);
 
 }  // namespace zebroid

@@ -28,6 +28,7 @@ struct CollectiveFit {
   std::vector<AlphaBeta> pieces;  ///< by from_bytes; the first holds for smaller sizes too
   Evidence evidence = Evidence::interpolated;
   std::string source;
+  double rate = 1;  ///< what-if: all sizes, measured ones too, run at this multiple; in no file
 
   friend bool operator==(const CollectiveFit&, const CollectiveFit&) = default;
 };

@@ -1,8 +1,6 @@
 #include "models/evidence.hpp"
 
 #include <algorithm>
-#include <string>
-#include <vector>
 
 namespace zebroid {
 
@@ -12,11 +10,16 @@ std::string_view name_of(Evidence evidence) {
   return names.at(static_cast<std::size_t>(evidence));
 }
 
-Evidence read_evidence(const JsonView& view) {
+std::vector<std::string> evidence_names() {
   std::vector<std::string> names;
   for (std::size_t e = 0; e < evidence_count; ++e) {
     names.emplace_back(name_of(static_cast<Evidence>(e)));
   }
+  return names;
+}
+
+Evidence read_evidence(const JsonView& view) {
+  const std::vector<std::string> names = evidence_names();
   const std::string name = view.name_of("evidence grade", names);
   return static_cast<Evidence>(std::find(names.begin(), names.end(), name) - names.begin());
 }

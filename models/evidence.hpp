@@ -3,7 +3,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/json.hpp"
 #include "core/units.hpp"
@@ -14,6 +16,7 @@ namespace zebroid {
 enum class Evidence : std::uint8_t { measured, interpolated, extrapolated, roofline };
 inline constexpr std::size_t evidence_count = 4;
 std::string_view name_of(Evidence evidence);
+std::vector<std::string> evidence_names();
 Evidence read_evidence(const JsonView& view);
 
 /// A predicted time, split by what its parts rest on.

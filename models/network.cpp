@@ -23,7 +23,7 @@ MaybePort narrower(MaybePort a, MaybePort b) {
 /// a port never decides a rate.
 class NetworkBuilder {
  public:
-  explicit NetworkBuilder(const Cluster& cluster)
+  NetworkBuilder(const Cluster& cluster, const std::vector<LinkRate>& links)
       : cluster_(cluster),
         nodes_(nodes_of(cluster)),
         specs_(gpus_of(cluster)),
@@ -31,6 +31,15 @@ class NetworkBuilder {
         endpoints_(specs_.size()) {
     for (std::uint32_t g = 0; g < specs_.size(); ++g) members_[specs_[g].node].push_back(g);
     for (const Node& node : nodes_) ++nodes_in_rack_[node.rack];
+    const auto reached = [&](Link link, BytesPerSecond all, std::uint32_t count) {
+      const LinkEfficiency row = efficiency_of(links, link, all / static_cast<double>(count));
+      return Reached{all * row.share, row.evidence};
+    };
+    for (const Node& node : nodes_) nics_.push_back(reached(Link::nic, node.nic, node.nics));
+    for (const GpuSpec& kind : cluster.kinds) {
+      nvlinks_.push_back(reached(Link::nvlink, kind.link, 1));
+      pcies_.push_back(reached(Link::pcie, kind.pcie, 1));
+    }
     build_racks();
     for (std::uint32_t n = 0; n < nodes_.size(); ++n) build_node(n);
   }
@@ -39,6 +48,11 @@ class NetworkBuilder {
   std::vector<Endpoint> take_endpoints() { return std::move(endpoints_); }
 
  private:
+  /// Of a stated rate.
+  struct Reached {
+    BytesPerSecond rate;
+    Evidence evidence = Evidence::roofline;
+  };
   struct RackPorts {
     std::uint32_t number = 0;
     std::optional<PortId> up;
@@ -54,6 +68,13 @@ class NetworkBuilder {
   };
 
   const GpuSpec& spec(std::uint32_t gpu) const { return cluster_.kinds[specs_[gpu].kind]; }
+
+  static Port port_of(std::string name, const Reached& reached) {
+    return {std::move(name), reached.rate, reached.evidence};
+  }
+  Port pcie_port(std::uint32_t gpu, std::string_view way) const {
+    return port_of(fmt::format("gpu{} pcie {}", gpu, way), pcies_[specs_[gpu].kind]);
+  }
 
   std::optional<PortId> add(const MaybePort& port) {
     if (!port) return std::nullopt;
@@ -126,8 +147,8 @@ class NetworkBuilder {
       }
       return out;
     }
-    out.exit = Port{node.name + " nic out", node.nic};
-    out.entry = Port{node.name + " nic in", node.nic};
+    out.exit = port_of(node.name + " nic out", nics_[n]);
+    out.entry = port_of(node.name + " nic in", nics_[n]);
     if (!node.rack.empty() && nodes_in_rack_.at(node.rack) == 1) {
       const auto rack = std::find_if(cluster_.racks.begin(), cluster_.racks.end(),
                                      [&](const Rack& r) { return r.name == node.rack; });
@@ -154,8 +175,8 @@ class NetworkBuilder {
     Shared shared = shared_of(n, uses_pcie_inside);
     if (members.size() == 1 && shared.reaches_others) {
       const std::uint32_t g = members.front();
-      shared.exit = narrower(shared.exit, Port{fmt::format("gpu{} pcie out", g), spec(g).pcie});
-      shared.entry = narrower(shared.entry, Port{fmt::format("gpu{} pcie in", g), spec(g).pcie});
+      shared.exit = narrower(shared.exit, pcie_port(g, "out"));
+      shared.entry = narrower(shared.entry, pcie_port(g, "in"));
     }
     const auto rack = racks_.find(nodes_[n].rack);
     Endpoint common{.node = n};
@@ -185,32 +206,36 @@ class NetworkBuilder {
   void set_nic(std::uint32_t n, std::size_t nic, Shared& shared) const {
     if (!shared.reaches_others) return;
     const Node& node = nodes_[n];
-    const BytesPerSecond share = node.nic / static_cast<double>(nics_of(n));
-    shared.exit = Port{fmt::format("{} nic{} out", node.name, nic), share};
-    shared.entry = Port{fmt::format("{} nic{} in", node.name, nic), share};
+    const Reached share{nics_[n].rate / static_cast<double>(nics_of(n)), nics_[n].evidence};
+    shared.exit = port_of(fmt::format("{} nic{} out", node.name, nic), share);
+    shared.entry = port_of(fmt::format("{} nic{} in", node.name, nic), share);
   }
 
   void add_link(std::uint32_t g) {
-    endpoints_[g].link_out = add(Port{fmt::format("gpu{} nvlink out", g), spec(g).link});
-    endpoints_[g].link_in = add(Port{fmt::format("gpu{} nvlink in", g), spec(g).link});
+    const Reached& nvlink = nvlinks_[specs_[g].kind];
+    endpoints_[g].link_out = add(port_of(fmt::format("gpu{} nvlink out", g), nvlink));
+    endpoints_[g].link_in = add(port_of(fmt::format("gpu{} nvlink in", g), nvlink));
   }
 
   void add_pcie(std::uint32_t g, bool uses_it_inside, const Shared& shared) {
     if (!uses_it_inside && !shared.reaches_others) return;
-    const BytesPerSecond pcie = spec(g).pcie;
+    const BytesPerSecond pcie = pcies_[specs_[g].kind].rate;
     const auto decides = [&](const MaybePort& other) { return other && other->bandwidth <= pcie; };
     const bool none_inside = !uses_it_inside;  // then all its flows cross exit and entry
     if (!decides(shared.host_bridge_out) && !(none_inside && decides(shared.exit))) {
-      endpoints_[g].pcie_out = add(Port{fmt::format("gpu{} pcie out", g), pcie});
+      endpoints_[g].pcie_out = add(pcie_port(g, "out"));
     }
     if (!(none_inside && decides(shared.entry))) {
-      endpoints_[g].pcie_in = add(Port{fmt::format("gpu{} pcie in", g), pcie});
+      endpoints_[g].pcie_in = add(pcie_port(g, "in"));
     }
   }
 
   const Cluster& cluster_;
   std::vector<Node> nodes_;
   std::vector<Gpu> specs_;
+  std::vector<Reached> nics_;                        // [nodes] all of a node together
+  std::vector<Reached> nvlinks_;                     // [kinds]
+  std::vector<Reached> pcies_;                       // [kinds]
   std::vector<std::vector<std::uint32_t>> members_;  // [nodes]
   std::vector<Endpoint> endpoints_;                  // [gpus]
   std::map<std::string, std::uint32_t> nodes_in_rack_;
@@ -220,8 +245,9 @@ class NetworkBuilder {
 
 }  // namespace
 
-Network::Network(const Cluster& cluster) : latency_(cluster.latency) {
-  NetworkBuilder builder(cluster);
+Network::Network(const Cluster& cluster, const std::vector<LinkRate>& links, Seconds latency)
+    : latency_(latency) {
+  NetworkBuilder builder(cluster, links);
   ports_ = builder.take_ports();
   endpoints_ = builder.take_endpoints();
 }

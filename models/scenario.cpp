@@ -1,5 +1,7 @@
 #include "models/scenario.hpp"
 
+#include <algorithm>
+
 namespace zebroid {
 Scenario read_scenario(const JsonDocument& document) {
   Faults faults;
@@ -34,6 +36,18 @@ Json to_json(const Scenario& scenario) {
     return likely_kernels(scenario.model, scenario.training.sequence_length);
   });
   return out;
+}
+
+Seconds least_latency(const Scenario& scenario) {
+  const auto names = names_of(scenario.calibration, scenario.cluster.kinds);
+  const bool measured = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+    return !scenario.calibration.gpus.at(name).collectives.empty();
+  });
+  return measured ? Seconds{} : scenario.cluster.latency;
+}
+
+Network network_of(const Scenario& scenario) {
+  return {scenario.cluster, scenario.calibration.links, least_latency(scenario)};
 }
 
 std::vector<CostModel> cost_models(const Scenario& scenario) {

@@ -32,6 +32,12 @@ Scenario read_scenario(const JsonDocument& document);
 /// cluster's GPU kinds.
 Json to_json(const Scenario& scenario);
 
+/// A latency that no exchange of a prediction undercuts: the cluster's, or none where collectives
+/// were measured on its GPUs, whose times may leave nothing beside their bytes.
+Seconds least_latency(const Scenario& scenario);
+/// The cluster's ports at the rates that its calibration says they reach, with least_latency().
+Network network_of(const Scenario& scenario);
+
 /// One per GPU kind of the cluster. The scenario outlives them.
 std::vector<CostModel> cost_models(const Scenario& scenario);
 

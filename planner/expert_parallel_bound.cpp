@@ -337,7 +337,7 @@ Seconds expert_parallel_bound(const Scenario& scenario, const ExpertParallelShap
     groups[seat.group].push_back({seat.gpu, gpus[seat.gpu.value].kind, seat.sequences});
   }
   const std::vector<CostModel> costs = cost_models(scenario);
-  const Network network(scenario.cluster);
+  const Network network = network_of(scenario);
   std::set<std::vector<std::pair<std::uint32_t, std::uint32_t>>> seen;  // kinds and sequences
   Seconds out;
   for (std::vector<Member>& group : groups) {

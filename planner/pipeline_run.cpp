@@ -277,7 +277,7 @@ class StepBound {
 
 PipelineCosts::PipelineCosts(const Scenario& scenario)
     : scenario_(scenario),
-      network_(scenario.cluster),
+      network_(network_of(scenario)),
       gpus_(gpus_of(scenario.cluster)),
       costs_(cost_models(scenario)) {
   for (const auto& shares : scenario.shares) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace zebroid {
@@ -23,22 +24,47 @@ double rerun(const Way& way, const Scorer& score, const Change& change) {
   return out;
 }
 
-void speed_up(BytesPerSecond& rate, double factor) { rate = rate * factor; }
-void speed_up(std::optional<BytesPerSecond>& rate, double factor) {
-  if (rate) *rate = *rate * factor;
+/// What links reach, not the rates that the cluster states: by those a NIC finds its row. Measured
+/// collectives by no more than they may be off themselves.
+void speed_up_links(Scenario& scenario, double factor) {
+  std::vector<LinkRate>& links = scenario.calibration.links;
+  for (std::size_t l = 0; l < link_count; ++l) {
+    const auto link = static_cast<Link>(l);
+    const bool known = std::any_of(links.begin(), links.end(),
+                                   [&](const LinkRate& row) { return row.link == link; });
+    if (!known) links.push_back({.link = link, .Gbps = 1});
+  }
+  for (LinkRate& row : links) row.efficiency *= factor;
+  for (NodeGroup& row : scenario.cluster.rows) {
+    if (row.host_bridge) row.host_bridge = *row.host_bridge * factor;
+  }
+  for (Rack& rack : scenario.cluster.racks) rack.uplink = rack.uplink * factor;
+  for (auto& [name, kind] : scenario.calibration.gpus) {
+    for (CollectiveFit& fit : kind.collectives) {
+      const double most = 1 + error_of(fit.evidence);
+      fit.rate *= std::clamp(factor, 1 / most, most);
+    }
+  }
 }
 
-void speed_up_links(Cluster& cluster, double factor) {
-  speed_up(cluster.nic, factor);
-  for (NodeGroup& row : cluster.rows) {
-    speed_up(row.nic, factor);
-    speed_up(row.host_bridge, factor);
-  }
-  for (Rack& rack : cluster.racks) speed_up(rack.uplink, factor);
-  for (GpuSpec& kind : cluster.kinds) {
-    speed_up(kind.link, factor);
-    speed_up(kind.pcie, factor);
-  }
+/// The worst of the ports that there are.
+Evidence evidence_of_links(const Scenario& scenario) {
+  const Network network = network_of(scenario);
+  const auto worst =
+      std::max_element(network.ports().begin(), network.ports().end(),
+                       [](const Port& a, const Port& b) { return a.evidence < b.evidence; });
+  return worst == network.ports().end() ? Evidence::roofline : worst->evidence;
+}
+
+/// Of the class's kernels: where some were measured, most are near one of them.
+Evidence evidence_of_kernels(const Scenario& scenario, const GpuSpec& kind, KernelClass kernel,
+                             Evidence curve) {
+  const auto& tables = scenario.calibration.tables(kind.name);
+  const bool measured = std::any_of(tables.begin(), tables.end(), [&](const MeasuredTable& table) {
+    const MeasuredOp op = table.key().op;
+    return !is_collective(op) && class_of(op) == kernel;
+  });
+  return measured ? Evidence::interpolated : curve;
 }
 
 void speed_up_kernel(Scenario& scenario, const std::string& gpu, KernelClass kernel, double rate) {
@@ -98,10 +124,12 @@ std::vector<Assumption> assumptions_of(const Scenario& scenario) {
     for (std::size_t c = 0; c < kernel_class_count; ++c) {
       const auto kernel = static_cast<KernelClass>(c);
       const auto curve = scenario.calibration.curve(kind, kernel);
-      if (curve) both_ways({kind.name, kernel, curve->evidence, 1});
+      if (!curve) continue;
+      both_ways(
+          {kind.name, kernel, evidence_of_kernels(scenario, kind, kernel, curve->evidence), 1});
     }
   }
-  both_ways({"", std::nullopt, Evidence::roofline, 1});
+  both_ways({"", std::nullopt, evidence_of_links(scenario), 1});
   return out;
 }
 
@@ -110,7 +138,7 @@ double tokens_per_s(const Way& way, const Assumption& assumption, const Scorer& 
     if (assumption.kernel) {
       speed_up_kernel(scenario, assumption.gpu, *assumption.kernel, assumption.rate);
     } else {
-      speed_up_links(scenario.cluster, assumption.rate);
+      speed_up_links(scenario, assumption.rate);
     }
   });
 }

@@ -110,7 +110,7 @@ class Bounder {
         microbatches_(shape.microbatches),
         in_order_(order == ComputeOrder::by_layer),
         costs_(cost_models(scenario)),
-        both_ways_(2 * scenario.cluster.latency.value) {
+        both_ways_(2 * least_latency(scenario).value) {
     add_members(shape);
     place_experts(choices);
     least_tokens_ = std::floor(least_tokens_ / shape.chunks);

@@ -12,7 +12,8 @@ namespace {
 constexpr double half_bytes = 2;  // activations, gradients and weights on the wire
 constexpr double routing_weight_bytes =
     4;  // one float per routed copy travels with the tokens, its gradient comes back
-constexpr double norm_bytes = 8;  // a partial square sum and an overflow flag
+constexpr std::uint16_t leader_to_members = 2;  // phase of a sum that is a chain, no ring
+constexpr double norm_bytes = 8;                // a partial square sum and an overflow flag
 
 /// Equal contiguous cut `chunk` of `chunks` of a number of tokens.
 double cut(double tokens, std::uint32_t chunk, std::uint32_t chunks) {
@@ -40,7 +41,8 @@ Bytes routed_bytes(const MoeModel& model, const Op& op, double tokens, double sh
 PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
     : schedule_(schedule),
       scenario_(scenario),
-      network_(scenario.cluster),
+      network_(network_of(scenario)),
+      exchange_times_(schedule, scenario, network_),
       costs_(cost_models(scenario)),
       attention_on_(schedule.replicas.size(), std::vector<std::vector<RankId>>(schedule.layers)),
       shared_(schedule.ranks.size(), 0),
@@ -422,14 +424,12 @@ Bytes PredictedLoad::sum_bytes(GroupId group, const Op& op, RankId from, RankId 
   if (op.work == Work::gather && shards != nullptr && shards->experts) {
     all += Bytes{held_expert_parameters(from, op.layer) * half_bytes};
   }
-  constexpr std::uint16_t leader_to_members = 2;
   if (is_sum(op.work) && op.chunk == leader_to_members) {  // a chain: each hands on all of it
     const auto& members = schedule_.groups[group.value];
     return place_in(members, from) + 1 == place_in(members, to) ? all : Bytes{};
   }
-  const bool half = op.work == Work::gather || (shards != nullptr && shards->all_shared);
   const Bytes ring = ring_bytes(group, all, from, to);
-  return half ? Bytes{std::round(ring.value / 2)} : ring;
+  return goes_half_round(group, op) ? Bytes{std::round(ring.value / 2)} : ring;
 }
 
 /// One ring per expert: its holders in the order of the replicas.
@@ -443,14 +443,71 @@ Bytes PredictedLoad::expert_sum_bytes(GroupId group, const Op& op, RankId from, 
     if (here[e] == from && next[e] == to) ++common;
   }
   const auto size = static_cast<double>(n);
-  const Shards* shards = find_shards(group, op.layer);
-  const double turns = shards != nullptr && shards->all_experts ? 1 : 2;
+  const double turns = goes_half_round(group, op) ? 1 : 2;
   return {std::round(turns * (size - 1) / size * common *
                      layer_parameters(scenario_.model, op.layer).expert * half_bytes)};
 }
 
-Seconds PredictedLoad::latency(GroupId /*group*/, const Op& /*op*/) const {
-  return network_.latency();
+/// A gather, and a sum of which each member only needs its own part.
+bool PredictedLoad::goes_half_round(GroupId group, const Op& op) const {
+  if (op.work == Work::gather) return true;
+  if (op.work == Work::reduce_norm) return false;
+  const Shards* shards = find_shards(group, op.layer);
+  if (shards == nullptr) return false;
+  return op.work == Work::reduce_experts ? shards->all_experts : shards->all_shared;
+}
+
+/// What NCCL would run for the whole exchange; nothing where that is several collectives.
+std::optional<MeasuredOp> PredictedLoad::collective_of(GroupId group, const Op& op) const {
+  switch (op.work) {
+    case Work::dispatch:
+    case Work::combine:
+      return MeasuredOp::all_to_all;
+    case Work::stage:
+      return MeasuredOp::send_recv;
+    case Work::gather:
+      return MeasuredOp::all_gather;
+    default:
+      break;
+  }
+  if (op.chunk == leader_to_members) return std::nullopt;
+  const bool several_rings = op.work == Work::reduce_experts &&
+                             schedule_.groups[group.value].size() != schedule_.replicas.size();
+  if (several_rings) return std::nullopt;
+  return goes_half_round(group, op) ? MeasuredOp::reduce_scatter : MeasuredOp::all_reduce;
+}
+
+std::optional<ExchangeTimes::Answer> PredictedLoad::measured(GroupId group, const Op& op) const {
+  if (exchange_times_.empty()) return std::nullopt;
+  const auto collective = collective_of(group, op);
+  if (!collective) return std::nullopt;
+  return exchange_times_.of(group, *collective, messages(group, schedule_.groups[group.value], op));
+}
+
+Seconds PredictedLoad::latency(GroupId group, const Op& op) const {
+  const auto answer = measured(group, op);
+  return answer ? answer->latency : scenario_.cluster.latency;
+}
+
+Evidence PredictedLoad::evidence(GroupId group, const Op& op) const {
+  const auto answer = measured(group, op);
+  if (answer && answer->evidence) return *answer->evidence;
+  const auto& ports = network_.ports();
+  if (ports.empty()) return Evidence::roofline;
+  const auto better = [](const Port& a, const Port& b) { return a.evidence < b.evidence; };
+  const auto [best, worst] = std::minmax_element(ports.begin(), ports.end(), better);
+  if (best->evidence == worst->evidence) return worst->evidence;
+  const auto& members = schedule_.groups[group.value];
+  Evidence out = best->evidence;
+  for (const Message message : messages(group, members, op)) {
+    const GpuId from = schedule_.ranks[members[message.from].value].gpu;
+    const GpuId to = schedule_.ranks[members[message.to].value].gpu;
+    for (const PortId port : network_.path(from, to)) {
+      out = std::max(out, ports[port.value].evidence);
+    }
+    if (out == worst->evidence) break;
+  }
+  return out;
 }
 
 double PredictedLoad::sm_share(RankId rank) const {

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "models/scenario.hpp"
+#include "schedule/exchange_times.hpp"
 #include "schedule/load.hpp"
 
 namespace zebroid {
@@ -22,6 +24,7 @@ class PredictedLoad final : public Load {
 
   Seconds seconds(RankId rank, const Op& op) const override { return cost(rank, op).total(); }
   Bytes bytes(GroupId group, const Op& op, RankId from, RankId to) const override;
+  /// What a measured collective takes beyond its bytes on the ports, else the cluster's latency.
   Seconds latency(GroupId group, const Op& op) const override;
   double rows(RankId rank, const Op& op) const override;
   double sm_share(RankId rank) const override;
@@ -35,6 +38,11 @@ class PredictedLoad final : public Load {
   /// The kernels of a compute op, whose times add up to cost(); nothing for an exchange.
   std::vector<KernelCall> kernels(RankId rank, const Op& op) const;
   const KernelTimes& times(RankId rank) const { return costs(rank).times(); }
+  /// Of an exchange with bytes: of the collective that its latency is from, else the worst of the
+  /// ports that it crosses.
+  Evidence evidence(GroupId group, const Op& op) const;
+  /// The collective of nccl-tests that an exchange is timed as, if any.
+  std::optional<MeasuredOp> collective_of(GroupId group, const Op& op) const;
   /// Multiply-adds of an op, times two; recomputation as forward, backward as two forwards (its
   /// core as 2.5).
   Flops flops(RankId rank, const Op& op) const;
@@ -83,12 +91,15 @@ class PredictedLoad final : public Load {
   Bytes sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
   Bytes expert_sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
   Bytes stage_bytes(const Op& op, RankId from, RankId to) const;
+  bool goes_half_round(GroupId group, const Op& op) const;
+  std::optional<ExchangeTimes::Answer> measured(GroupId group, const Op& op) const;
   const Held& held(RankId rank, std::uint32_t layer) const { return held_[rank.value][layer]; }
   const CostModel& costs(RankId rank) const { return costs_[kind_[rank.value]]; }
 
   const Schedule& schedule_;
   const Scenario& scenario_;
   Network network_;
+  ExchangeTimes exchange_times_;
   std::vector<CostModel> costs_;
   std::vector<std::uint32_t> kind_;                             // [ranks]
   std::vector<std::vector<Held>> held_;                         // [ranks][layers]

@@ -221,8 +221,8 @@ def main():
     for spec, kernel in zip(specs, kernels):
         try:
             times = bench.measure(kernel(bench, spec))
-        except RuntimeError as error:  # out of memory, no kernel for this GPU
-            print(f"{spec}: {error}", file=sys.stderr)
+        except (RuntimeError, AttributeError) as error:  # out of memory, no such kernel in this PyTorch
+            print(f"not measured: {spec}: {error}", file=sys.stderr)
             continue
         spec.update(gpu=arguments.gpu, dtype=dtype, kernel=spec["kernel"] or "torch", repeats=len(times),
                     time_us=f"{statistics.median(times):.3f}",

@@ -262,5 +262,56 @@ TEST(Network, KnowsWhichPortsOfAPathAreTheSenders) {
   }
 }
 
+Evidence evidence_of(const Network& network, const std::string& name) {
+  for (const Port& port : network.ports()) {
+    if (port.name == name) return port.evidence;
+  }
+  return Evidence::roofline;
+}
+
+const std::vector<LinkRate> slow_links = {{Link::nvlink, 0, 0.7, Evidence::measured, "s"},
+                                          {Link::pcie, 0, 0.5, Evidence::extrapolated, "s"},
+                                          {Link::nic, 100, 0.8, Evidence::interpolated, "s"},
+                                          {Link::nic, 200, 0.9, Evidence::measured, "s"}};
+
+TEST(Network, LinksReachTheirShareOfTheStatedRates) {
+  const Network network(load_cluster("2x2xA100-80GB", parse_bandwidth("100Gbps")), slow_links,
+                        Seconds{1e-6});
+  EXPECT_DOUBLE_EQ(GBps_of(network, "gpu0 nvlink out"), 0.7 * 300);
+  EXPECT_DOUBLE_EQ(GBps_of(network, "node0 nic out"), 0.8 * 12.5);
+  EXPECT_EQ(evidence_of(network, "gpu0 nvlink out"), Evidence::measured);
+  EXPECT_EQ(evidence_of(network, "node1 nic in"), Evidence::interpolated);
+  EXPECT_EQ(network.latency(), Seconds{1e-6});
+}
+
+TEST(Network, TheClassOfANicIsThatOfOneOfItsNode) {
+  const Cluster cluster = cluster_of(
+      R"({"kind": "A40", "count": 4, "gpus_per_node": 2, "nics": 2})", R"({"nic_Gbps": 400})");
+  const Network network(cluster, slow_links, Seconds{0});
+  EXPECT_DOUBLE_EQ(GBps_of(network, "node0 nic1 out"), 0.9 * 25);
+  EXPECT_EQ(evidence_of(network, "node0 nic1 out"), Evidence::measured);
+}
+
+TEST(Network, ThePortOfAGpuAloneInItsNodeIsTheNarrowerLinkAfterItsShare) {
+  const Network network(load_cluster("1xA40,1xV100-16GB", parse_bandwidth("100Gbps")), slow_links,
+                        Seconds{0});
+  EXPECT_DOUBLE_EQ(GBps_of(network, "node0 nic out"), 0.8 * 12.5);
+  EXPECT_DOUBLE_EQ(GBps_of(network, "gpu1 pcie out"), 0.5 * 16);
+  EXPECT_EQ(evidence_of(network, "gpu1 pcie out"), Evidence::extrapolated);
+}
+
+TEST(Network, HostBridgesAndRacksAreAsStated) {
+  const Network network(
+      cluster_of(R"({"kind": "A40", "count": 8, "gpus_per_node": 4, "host_bridge_GBps": 9,
+                     "rack": "r"},
+                    {"kind": "A40", "count": 2, "rack": "s"})",
+                 R"({"nic_Gbps": 100, "racks": [{"name": "r", "uplink_Gbps": 40},
+                                                {"name": "s", "uplink_Gbps": 40}]})"),
+      slow_links, Seconds{0});
+  EXPECT_DOUBLE_EQ(GBps_of(network, "node0 host bridge out"), 9);
+  EXPECT_DOUBLE_EQ(GBps_of(network, "rack r up"), 5);
+  EXPECT_EQ(evidence_of(network, "rack r up"), Evidence::roofline);
+}
+
 }  // namespace
 }  // namespace zebroid

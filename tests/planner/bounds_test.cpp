@@ -100,6 +100,29 @@ void share_ports(Cluster& cluster) {
   }
 }
 
+/// Of some operations, over each kind and over all together, in groups of any shape; from faster
+/// than the ports to slower than the cluster's latency.
+void measure_collectives(Scenario& scenario) {
+  std::vector<CollectiveFit> fits;
+  for (const MeasuredOp op :
+       {MeasuredOp::all_to_all, MeasuredOp::all_reduce, MeasuredOp::reduce_scatter,
+        MeasuredOp::all_gather, MeasuredOp::send_recv}) {
+    if (*rc::gen::weightedElement<bool>({{1, true}, {3, false}})) continue;
+    const AlphaBeta piece{0, *rc::gen::element(0.0, 5.0, 5000.0), *rc::gen::element(0.5, 8.0, 1e4)};
+    for (std::uint32_t ranks = 2; ranks <= 16; ++ranks) {
+      for (std::uint32_t per_node = 1; per_node <= ranks; ++per_node) {
+        fits.push_back({op, ranks, per_node, {piece}, Evidence::measured, ""});
+      }
+    }
+  }
+  std::vector<std::string> names;
+  for (const GpuSpec& kind : scenario.cluster.kinds) {
+    names.push_back(kind.name);
+    scenario.calibration.gpus[kind.name].collectives = fits;
+  }
+  scenario.calibration.gpus[name_of_group(names)].collectives = fits;
+}
+
 /// Several kinds, GPUs per node, host bridges and racks; dense layers, skewed routing, any way to
 /// recompute; narrow models, in which latencies count, and a real one, in which work does.
 Scenario random_scenario(const std::string& cluster) {
@@ -124,6 +147,7 @@ Scenario random_scenario(const std::string& cluster) {
   out.training.recompute =
       *rc::gen::element(Recompute::automatic, Recompute::none, Recompute::module, Recompute::layer);
   if (*rc::gen::arbitrary<bool>()) out.cluster.latency = {0.001};
+  if (*rc::gen::weightedElement<bool>({{1, true}, {2, false}})) measure_collectives(out);
   share_ports(out.cluster);
   return out;
 }

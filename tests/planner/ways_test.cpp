@@ -144,7 +144,43 @@ TEST(Verdict, AssumesEachKernelClassOfEachKindAndTheNetworkBothWays) {
   const std::vector<Assumption> assumptions = assumptions_of(scenario);
   EXPECT_EQ(assumptions.size(), 2U * (2 * kernel_class_count + 1));
   EXPECT_THAT(name_of(assumptions[0]), ::testing::MatchesRegex("gemm on A40 [0-9]+ % slower"));
-  EXPECT_EQ(name_of(assumptions.back()), "the network 40 % faster");
+  EXPECT_EQ(name_of(assumptions.back()), "the network 25 % faster");
+}
+
+TEST(Verdict, AssumesAsMuchOfTheNetworkAsItsWorstLinkLeavesOpen) {
+  Scenario scenario = make_scenario({.cluster = "1xA40,1xV100-16GB"});
+  scenario.calibration.links = {{Link::nic, 100, 0.9, Evidence::measured, ""}};
+  EXPECT_EQ(assumptions_of(scenario).back().evidence, Evidence::measured);
+  scenario.calibration.links.clear();
+  EXPECT_EQ(assumptions_of(scenario).back().evidence, Evidence::roofline);
+}
+
+TEST(Verdict, AssumesLessOfKernelsOfWhichSomeWereMeasured) {
+  Scenario scenario = make_scenario({.cluster = "1xA40,1xV100-16GB"});
+  scenario.calibration.gpus["V100-16GB"].tables = {
+      MeasuredTable({MeasuredOp::gemm, "", "", false}, {"s"}, {{{64, 64, 64}, 9, 0, 1}})};
+  for (const Assumption& assumption : assumptions_of(scenario)) {
+    if (assumption.gpu != "V100-16GB" || assumption.kernel != KernelClass::gemm) continue;
+    EXPECT_EQ(assumption.evidence, Evidence::interpolated);
+  }
+}
+
+TEST(Verdict, MovesTheNetworkByWhatItsLinksReach) {
+  const Scenario scenario = make_scenario({.cluster = "2xA40,2xV100-16GB", .batch = 8});
+  Way way;
+  way.request.strategy = Strategy::expert_parallel;
+  way.jobs = plan_jobs(scenario, way.request, fast_scorer());
+  const Assumption slower{"", std::nullopt, Evidence::roofline, 0.25};
+  Way over_less = way;
+  for (Job& job : over_less.jobs) {
+    job.scenario.calibration.links = {{Link::nic, 100, 0.2, Evidence::measured, ""}};
+  }
+  Way at_a_quarter = over_less;
+  for (Job& job : at_a_quarter.jobs) job.scenario.calibration.links.front().efficiency = 0.05;
+  const Assumption same{"", std::nullopt, Evidence::roofline, 1};
+  EXPECT_NEAR(tokens_per_s(over_less, slower, fast_scorer()),
+              tokens_per_s(at_a_quarter, same, fast_scorer()), 1e-6);
+  EXPECT_LT(tokens_per_s(way, slower, fast_scorer()), tokens_per_s(way, same, fast_scorer()));
 }
 
 TEST(Verdict, MovesNothingButWhatTheAssumptionSays) {
