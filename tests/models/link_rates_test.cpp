@@ -81,7 +81,7 @@ TEST(LinkRates, BadRowsAreNamedWithTheirValue) {
   EXPECT_THAT(fault_of(R"({"link": "nvlnk", "efficiency": 1, )" + rest + "}"),
               HasSubstr("/links/0/link: unknown link 'nvlnk'; did you mean 'nvlink'?"));
   EXPECT_THAT(fault_of(R"({"link": "nic", "efficiency": 1, )" + rest + "}"),
-              HasSubstr("/links/0/Gbps: missing"));
+              HasSubstr(R"(/links/0: key "Gbps" is missing)"));
   EXPECT_THAT(fault_of(R"({"link": "pcie", "Gbps": 100, "efficiency": 1, )" + rest + "}"),
               HasSubstr("/links/0/Gbps: only a nic has classes"));
   EXPECT_EQ(fault_of(R"({"link": "pcie", "efficiency": 1, "date": "2026-11", )" + rest + "}"), "");
