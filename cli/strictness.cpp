@@ -182,7 +182,13 @@ std::string explanation(const std::string& title, const std::vector<WeakCosts>& 
     out += fmt::format("\n  {}: {:.1f} % of it, {}", costs.name, hundred * costs.share,
                        name_of(costs.worst));
     if (costs.missing.empty()) out += "; no table can hold these shapes";
-    for (const std::string& missing : costs.missing) out += "\n    missing: " + missing;
+    constexpr std::size_t most = 3;
+    for (std::size_t i = 0; i < std::min(most, costs.missing.size()); ++i) {
+      out += "\n    missing: " + costs.missing[i];
+    }
+    if (costs.missing.size() > most) {
+      out += fmt::format("\n    and {} more, all in the commands below", costs.missing.size() - most);
+    }
   }
   const std::vector<std::string> lines = commands(weak);
   if (!lines.empty()) out += "\nTo measure them, on machines with these GPUs:";

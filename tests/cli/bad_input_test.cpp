@@ -139,7 +139,8 @@ TEST_F(BadInput, UnknownNamesAreAnsweredWithTheNearestOne) {
 TEST_F(BadInput, UnknownKeysOfFilesAreAnsweredWithTheNearestOneAndTheirLine) {
   write("request.json", Json{{"schema", "zebroid.request/1"}, {"modle", "mixtral-w1"}});
   write("calibration.json",
-        Json{{"schema", "zebroid.calibration/1"}, {"gpus", {"A40"}}, {"kernels", {{"gem", 1}}}});
+        Json{{"schema", "zebroid.calibration/2"},
+             {"kinds", {{{"gpus", {"A40"}}, {"kernels", {{"gem", 1}}}}}}});
   write("version.json", Json{{"schema", "zebroid.cluster/2"}, {"gpus", Json::array()}});
   Json cluster = cluster_;
   cluster["gpus"][0]["cuont"] = 4;
@@ -148,7 +149,7 @@ TEST_F(BadInput, UnknownKeysOfFilesAreAnsweredWithTheNearestOneAndTheirLine) {
       "zebroid simulate --scenario ",
       {{"request.json", {"request.json:3: /modle: unknown key 'modle'; did you mean 'model'?"}},
        {"base.json --calibration calibration.json",
-        {"calibration.json:7: /kernels/gem: unknown key 'gem'; did you mean 'gemm'?"}},
+        {"/kinds/0/kernels/gem: unknown key 'gem'; did you mean 'gemm'?"}},
        {"base.json --cluster version.json",
         {"version.json:2: /schema", "'zebroid.cluster/2'; did you mean 'zebroid.cluster/1'?"}},
        {"base.json --cluster typo.json",
