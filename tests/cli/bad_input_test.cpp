@@ -97,7 +97,7 @@ class BadInput : public ::testing::Test {
 TEST_F(BadInput, UnknownCommandsAndFlagsAreAnsweredWithTheNearestOne) {
   expect_refusals(
       "zebroid ",
-      {{"", {"which command? plan, simulate, sweep, verify, list, show", "zebroid --help"}},
+      {{"", {"which command? plan, simulate, sweep, calibrate, verify, list, show", "zebroid --help"}},
        {"simulte", {"unknown command 'simulte'; did you mean 'simulate'?"}},
        {"frobnicate", {"unknown command 'frobnicate' (known: plan, simulate, sweep"}},
        {"--verson", {"unknown flag '--verson'; did you mean '--version'?"}},
