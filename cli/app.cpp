@@ -185,8 +185,8 @@ void add_sweep(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
 }
 
 void add_calibrate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
-  CLI::App* command = app.add_subcommand(
-      "calibrate", "costs from measurements, and what costs rest on (--show)");
+  CLI::App* command =
+      app.add_subcommand("calibrate", "costs from measurements, and what costs rest on (--show)");
   CalibrateRequest& request = flags.calibrate;
   command->add_option("FILE", request.files,
                       "kernel tables, nccl-tests logs, samples, gzip or not, and folders of them; "

@@ -97,9 +97,8 @@ std::string reports_text(const Json& reports, bool color) {
   text +=
       "  errors on points held back: every fifth from the others; the smallest and largest sizes "
       "from those\n  within an octave; the curve (of collectives alpha and beta) alone\n";
-  const bool collectives = std::any_of(reports.begin(), reports.end(), [](const Json& report) {
-    return report.contains("pieces");
-  });
+  const bool collectives = std::any_of(
+      reports.begin(), reports.end(), [](const Json& report) { return report.contains("pieces"); });
   if (collectives) text += "\n" + pieces.text(color);
   return text;
 }

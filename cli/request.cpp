@@ -398,7 +398,8 @@ Resolved Resolver::resolve(const std::vector<std::pair<std::string, Json>>& chan
   resolved["calibration"] = to_json(calibration_, cluster.kinds, [&] {
     Faults ignored;  // read_scenario finds them again
     const JsonDocument model{"scenario: /model", "", resolved["model"]};
-    const Training training = zebroid::read_training(JsonView(with_cluster, ignored).at("training"));
+    const Training training =
+        zebroid::read_training(JsonView(with_cluster, ignored).at("training"));
     return likely_kernels(read_model(model, resolved["model_name"].get<std::string>()),
                           training.sequence_length);
   });

@@ -52,8 +52,8 @@ Json kernel_json(const KernelCall& call, const KernelTimes& times, const GpuSpec
   const KernelTime time = times.of(call);
   const KernelCurve& curve = times.curve_of(class_of(call.op));
   Json out;
-  out["kernel"] = text_of(KernelSpec{call.op, std::string(call.kernel), call.direction,
-                                     call.shape});
+  out["kernel"] =
+      text_of(KernelSpec{call.op, std::string(call.kernel), call.direction, call.shape});
   out["runs"] = call.count;
   out["time_us"] = time.seconds.value * micro;
   out["evidence"] = name_of(time.evidence);
@@ -78,10 +78,11 @@ Json collective_json(const KernelSpec& spec, const Scenario& scenario, const std
                         ? std::nullopt
                         : collective_time(known->second, spec.op, group, spec.shape[0]);
   if (!time) {
-    throw Error(ErrorKind::input,
-                fmt::format("{} over {} ranks, {} per node, was not measured on {}: its bytes share "
-                            "the ports that they cross (docs/formats/cluster.md)",
-                            name_of(spec.op), group.ranks, group.ranks_per_node, gpu));
+    throw Error(
+        ErrorKind::input,
+        fmt::format("{} over {} ranks, {} per node, was not measured on {}: its bytes share "
+                    "the ports that they cross (docs/formats/cluster.md)",
+                    name_of(spec.op), group.ranks, group.ranks_per_node, gpu));
   }
   Json out;
   out["kernel"] = text_of(spec);
@@ -100,9 +101,7 @@ Json collective_json(const KernelSpec& spec, const Scenario& scenario, const std
 class Modules {
  public:
   Modules(const Scenario& scenario, const GpuSpec& gpu)
-      : scenario_(scenario),
-        gpu_(gpu),
-        cost_(scenario.model, gpu, scenario.calibration) {}
+      : scenario_(scenario), gpu_(gpu), cost_(scenario.model, gpu, scenario.calibration) {}
 
   Json all() {
     const MoeModel& model = scenario_.model;
@@ -141,8 +140,8 @@ std::string rests_on(const Json& kernel) {
   if (!kernel.contains("points")) return "curve: " + kernel["curve_source"].get<std::string>();
   std::string out;
   for (const Json& point : kernel["points"]) {
-    out += fmt::format("{}{} ({:.2f})", out.empty() ? "" : ", ",
-                       point["source"].get<std::string>(), point["weight"].get<double>());
+    out += fmt::format("{}{} ({:.2f})", out.empty() ? "" : ", ", point["source"].get<std::string>(),
+                       point["weight"].get<double>());
   }
   return out;
 }
@@ -169,10 +168,9 @@ std::string modules_text(const Json& document, bool color) {
 
 /// One kernel, in full.
 std::string kernel_text(const Json& kernel, const std::string& gpu) {
-  std::string out = fmt::format(
-      "{} on {}: {}, {}\n", kernel["kernel"].get<std::string>(), gpu,
-      format_seconds({kernel["time_us"].get<double>() / micro}),
-      kernel["evidence"].get<std::string>());
+  std::string out = fmt::format("{} on {}: {}, {}\n", kernel["kernel"].get<std::string>(), gpu,
+                                format_seconds({kernel["time_us"].get<double>() / micro}),
+                                kernel["evidence"].get<std::string>());
   const Json& curve = kernel["curve"];
   out += fmt::format("  curve: {} = {}\n         {}\n",
                      curve.is_string() ? curve.get<std::string>() : to_text(curve),

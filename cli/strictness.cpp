@@ -42,12 +42,14 @@ class Weighing {
     for (const auto& [key, found] : classes_) {
       const double share = found.seconds / total_;
       if (share < least_share) continue;
-      out.push_back({key.first, key.second, share, found.worst,
+      out.push_back({key.first,
+                     key.second,
+                     share,
+                     found.worst,
                      {found.missing.begin(), found.missing.end()}});
     }
-    std::stable_sort(out.begin(), out.end(), [](const WeakCosts& a, const WeakCosts& b) {
-      return a.share > b.share;
-    });
+    std::stable_sort(out.begin(), out.end(),
+                     [](const WeakCosts& a, const WeakCosts& b) { return a.share > b.share; });
     return out;
   }
 
@@ -78,9 +80,9 @@ class Weighing {
       const double share = time.seconds.value * call.count / predicted;
       add({gpu, fmt::format("{} on {}", name_of(class_of(call.op)), gpu)}, share * seconds,
           time.evidence,
-          call.as_measured ? text_of(KernelSpec{call.op, std::string(call.kernel), call.direction,
-                                                call.shape})
-                           : "");
+          call.as_measured
+              ? text_of(KernelSpec{call.op, std::string(call.kernel), call.direction, call.shape})
+              : "");
     }
   }
 
@@ -93,11 +95,12 @@ class Weighing {
   std::string run_of(GroupId group, const Op& op) const {
     const auto collective = load_.collective_of(group, op);
     if (!collective) return "";
-    const auto run =
-        collective_run(schedule_, scenario_.cluster, group, *collective,
-                       load_.messages(group, schedule_.groups[group.value], op));
+    const auto run = collective_run(schedule_, scenario_.cluster, group, *collective,
+                                    load_.messages(group, schedule_.groups[group.value], op));
     if (!run) return "";
-    return text_of(KernelSpec{run->op, "", Direction::forward,
+    return text_of(KernelSpec{run->op,
+                              "",
+                              Direction::forward,
                               {run->bytes, static_cast<double>(run->group.ranks),
                                static_cast<double>(run->group.ranks_per_node)}});
   }
@@ -126,10 +129,10 @@ std::string nccl_command(const std::string& missing) {
       {MeasuredOp::reduce_scatter, "reduce_scatter_perf"},
       {MeasuredOp::broadcast, "broadcast_perf"},
       {MeasuredOp::send_recv, "sendrecv_perf"}};
-  return fmt::format("mpirun -np {:.0f} --map-by ppr:{:.0f}:node {} -b {:.0f} -e {:.0f} -g 1 >> "
-                     "nccl.log",
-                     spec.shape[1], spec.shape[2], programs.at(spec.op), spec.shape[0],
-                     spec.shape[0]);
+  return fmt::format(
+      "mpirun -np {:.0f} --map-by ppr:{:.0f}:node {} -b {:.0f} -e {:.0f} -g 1 >> "
+      "nccl.log",
+      spec.shape[1], spec.shape[2], programs.at(spec.op), spec.shape[0], spec.shape[0]);
 }
 
 /// One command per GPU kind and per exchange, then those that use what they measured.
@@ -187,7 +190,8 @@ std::string explanation(const std::string& title, const std::vector<WeakCosts>& 
       out += "\n    missing: " + costs.missing[i];
     }
     if (costs.missing.size() > most) {
-      out += fmt::format("\n    and {} more, all in the commands below", costs.missing.size() - most);
+      out +=
+          fmt::format("\n    and {} more, all in the commands below", costs.missing.size() - most);
     }
   }
   const std::vector<std::string> lines = commands(weak);

@@ -29,8 +29,7 @@ CollectiveFit read_collective_fit(const JsonView& view) {
     if (name_of(static_cast<MeasuredOp>(o)) == name) out.op = static_cast<MeasuredOp>(o);
   }
   out.ranks = static_cast<std::uint32_t>(view.at("ranks").integer(1, most_ranks));
-  out.ranks_per_node =
-      static_cast<std::uint32_t>(view.at("ranks_per_node").integer(1, most_ranks));
+  out.ranks_per_node = static_cast<std::uint32_t>(view.at("ranks_per_node").integer(1, most_ranks));
   const JsonView pieces = view.at("pieces");
   for (const JsonView& piece : pieces.elements()) {
     piece.only_keys({"from_bytes", "alpha_us", "GBps"});
@@ -54,9 +53,8 @@ Json to_json(const CollectiveFit& fit) {
   out["ranks"] = fit.ranks;
   out["ranks_per_node"] = fit.ranks_per_node;
   for (const AlphaBeta& piece : fit.pieces) {
-    out["pieces"].push_back({{"from_bytes", piece.from_bytes},
-                             {"alpha_us", piece.alpha_us},
-                             {"GBps", piece.GBps}});
+    out["pieces"].push_back(
+        {{"from_bytes", piece.from_bytes}, {"alpha_us", piece.alpha_us}, {"GBps", piece.GBps}});
   }
   out["evidence"] = name_of(fit.evidence);
   out["source"] = fit.source;

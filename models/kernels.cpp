@@ -117,10 +117,10 @@ void add_ffn(Calls& calls, const MoeModel& model, double tokens, double width) {
 void add_core(Calls& calls, const MoeModel& model, std::uint32_t layer, Direction direction,
               double sequences, double length) {
   const Attention& attention = model.layers[layer].attention;
-  KernelCall core = attention_call({sequences, length, static_cast<double>(attention.heads),
-                                    static_cast<double>(attention.kv_heads),
-                                    static_cast<double>(attention.head_dim)},
-                                   direction);
+  KernelCall core = attention_call(
+      {sequences, length, static_cast<double>(attention.heads),
+       static_cast<double>(attention.kv_heads), static_cast<double>(attention.head_dim)},
+      direction);
   const Flops flops = attention_flops(model, layer, sequences, length).core *
                       per_direction(direction, 1, core_backward_flops);
   core.as_measured = flops == core.flops;
@@ -187,9 +187,9 @@ std::vector<KernelCall> expert_kernels(const MoeModel& model, Direction directio
 
 KernelCall grouped_expert_kernel(const MoeModel& model, Direction direction, double rows,
                                  double experts) {
-  KernelCall call = grouped_call({rows, experts, static_cast<double>(model.hidden),
-                                  static_cast<double>(model.expert_ffn)},
-                                 direction);
+  KernelCall call = grouped_call(
+      {rows, experts, static_cast<double>(model.hidden), static_cast<double>(model.expert_ffn)},
+      direction);
   const Flops flops = expert_flops(model, rows) * per_direction(direction, 1, 2);
   call.as_measured = flops == call.flops;
   call.flops = flops;
@@ -201,9 +201,8 @@ std::vector<KernelCall> head_kernels(const MoeModel& model, Direction direction,
   Calls calls(direction);
   calls.elementwise("rms_norm", norm_passes * tokens * model.hidden);
   calls.product(tokens, model.hidden, model.vocabulary);
-  calls.bytes("cross_entropy",
-              per_direction(direction, logit_bytes_forward, logit_bytes_backward) * tokens *
-                  model.vocabulary);
+  calls.bytes("cross_entropy", per_direction(direction, logit_bytes_forward, logit_bytes_backward) *
+                                   tokens * model.vocabulary);
   return calls.take();
 }
 

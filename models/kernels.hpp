@@ -21,9 +21,9 @@ struct KernelCall {
   Direction direction = Direction::forward;
   Shape shape{};  ///< as measured; of one run
   double count = 1;
-  Flops flops;              ///< of one run
-  Bytes bytes;              ///< read and written by one run
-  double size = 1;          ///< what decides how near the kernel comes to its peak rate
+  Flops flops;      ///< of one run
+  Bytes bytes;      ///< read and written by one run
+  double size = 1;  ///< what decides how near the kernel comes to its peak rate
   /// False: the shape is the nearest that is measured (a sliding window, latent attention).
   bool as_measured = true;
 };

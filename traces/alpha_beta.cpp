@@ -13,8 +13,8 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr std::size_t least_points = 3;
 
 struct Line {
-  double alpha = 0;  // us
-  double beta = 0;   // us per byte
+  double alpha = 0;         // us
+  double beta = 0;          // us per byte
   double error = infinity;  // sum of squared relative errors
 };
 
@@ -67,10 +67,10 @@ class Lines {
 };
 
 AlphaBeta piece_of(double from_bytes, const Line& line) {
-  constexpr double fastest = 1e9;       // GB/s, for a time that does not grow
-  constexpr double micro_giga = 1e-3;   // bytes per us -> GB/s
-  return {from_bytes, line.alpha, line.beta > 0 ? std::min(micro_giga / line.beta, fastest)
-                                                : fastest};
+  constexpr double fastest = 1e9;      // GB/s, for a time that does not grow
+  constexpr double micro_giga = 1e-3;  // bytes per us -> GB/s
+  return {from_bytes, line.alpha,
+          line.beta > 0 ? std::min(micro_giga / line.beta, fastest) : fastest};
 }
 
 }  // namespace
@@ -105,9 +105,8 @@ std::vector<AlphaBeta> fit_alpha_beta(const std::vector<Transfer>& transfers) {
     }
     const auto count = static_cast<double>(n);
     const double variance = std::max(error.at(k)[n] / count, least_variance);
-    const double criterion = count * std::log(variance) + numbers_per_piece *
-                                                              static_cast<double>(k + 1) *
-                                                              std::log(count);
+    const double criterion = count * std::log(variance) +
+                             numbers_per_piece * static_cast<double>(k + 1) * std::log(count);
     if (!(criterion < least_criterion)) continue;
     least_criterion = criterion;
     best = k;

@@ -69,8 +69,7 @@ KernelCurve fitted(const std::vector<TimedCall>& calls, const GpuSpec& gpu,
   const KernelClass kernel = class_of(calls.front().call.op);
   const auto memory = base.curve(gpu, KernelClass::memory_bound);
   const auto known = base.curve(gpu, kernel);
-  KernelCurve out =
-      fit_curve(calls, memory->efficiency, {gpu.half_peak, gpu.memory_bandwidth});
+  KernelCurve out = fit_curve(calls, memory->efficiency, {gpu.half_peak, gpu.memory_bandwidth});
   out.evidence = Evidence::interpolated;
   if (known) out.backward = known->backward;
   return out;
@@ -107,8 +106,8 @@ std::vector<AlphaBeta> fitted_pieces(const Points& points) {
 }
 
 CollectiveFit fitted_collective(const MeasuredGroup& group, const Points& points) {
-  return {group.key.op, group.shape.ranks, group.shape.ranks_per_node, fitted_pieces(points),
-          Evidence::interpolated, ""};
+  return {group.key.op,          group.shape.ranks,      group.shape.ranks_per_node,
+          fitted_pieces(points), Evidence::interpolated, ""};
 }
 
 class CollectivePredictor final : public Predictor {
@@ -117,9 +116,7 @@ class CollectivePredictor final : public Predictor {
 
   Errors errors(const Points& known, const Points& held) const override {
     const GpuCalibration calibration{
-        {},
-        {MeasuredTable(group_.key, group_.sources, known)},
-        {fitted_collective(group_, known)}};
+        {}, {MeasuredTable(group_.key, group_.sources, known)}, {fitted_collective(group_, known)}};
     Errors out;
     for (const MeasuredPoint& point : held) {
       const auto predicted =
@@ -167,8 +164,8 @@ void hold_out_edges(const Predictor& predictor, const Points& points, FitReport&
   for (std::size_t axis = 0; axis < axes_of(report.key.op).size(); ++axis) {
     const std::vector<double> sizes = sizes_along(points, axis);
     if (sizes.size() < 3) continue;
-    for (const auto& [edge, next] : {std::pair{sizes[0], sizes[1]},
-                                     std::pair{sizes.back(), sizes[sizes.size() - 2]}}) {
+    for (const auto& [edge, next] :
+         {std::pair{sizes[0], sizes[1]}, std::pair{sizes.back(), sizes[sizes.size() - 2]}}) {
       if (std::max(edge / next, next / edge) > octave) continue;
       const auto [held, known] = split(points, axis, edge);
       const std::vector<double> here = predictor.errors(known, held).table;
@@ -193,8 +190,8 @@ FitReport report_of(const MeasuredGroup& group, const Calibration& base) {
 
 std::string source_text(const MeasuredGroup& group, const FitReport& report) {
   constexpr double hundred = 100;
-  std::string out = fmt::format("fit to {} points of {}", group.points.size(),
-                                fmt::join(group.sources, ", "));
+  std::string out =
+      fmt::format("fit to {} points of {}", group.points.size(), fmt::join(group.sources, ", "));
   if (report.curve.points > 0) {
     out += fmt::format(", median error {:.1f} % on {} held back", hundred * report.curve.median,
                        report.curve.points);
@@ -214,8 +211,9 @@ class Curves {
     entry.gpu = group.gpu;
     entry.calls.insert(entry.calls.end(), calls.begin(), calls.end());
     entry.source += (entry.source.empty() ? "" : "; ") + source_text(group, report);
-    if (pooled) entry.source = fmt::format("fit to {} points of {}", entry.calls.size(),
-                                           fmt::join(group.sources, ", "));
+    if (pooled)
+      entry.source =
+          fmt::format("fit to {} points of {}", entry.calls.size(), fmt::join(group.sources, ", "));
   }
 
   void fit(const Calibration& base, Calibration& out) const {

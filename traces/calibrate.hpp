@@ -30,7 +30,7 @@ struct FitReport {
   HeldOut interpolated;  ///< every fifth point, from the others
   HeldOut extrapolated;  ///< smallest and largest size of each axis, from those at most an octave
                          ///< away
-  HeldOut curve;  ///< the same fifth, from the curve (of collectives: alpha and beta) alone
+  HeldOut curve;         ///< the same fifth, from the curve (of collectives: alpha and beta) alone
 };
 
 struct Calibrated {

@@ -21,8 +21,9 @@ struct MeasuredGroup {
   std::vector<MeasuredPoint> points;  ///< by shape, each shape once
 };
 
-/// Sorts samples into groups, by GPU, key and group shape. What is left out or looks wrong becomes a
-/// warning that names file and line (traces/calibrate.hpp says what). The GPUs outlive the groups.
+/// Sorts samples into groups, by GPU, key and group shape. What is left out or looks wrong becomes
+/// a warning that names file and line (traces/calibrate.hpp says what). The GPUs outlive the
+/// groups.
 std::vector<MeasuredGroup> measured_groups(const std::vector<Sample>& samples,
                                            const std::vector<GpuSpec>& known,
                                            std::vector<std::string>& warnings);

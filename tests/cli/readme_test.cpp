@@ -76,6 +76,12 @@ TEST(Readme, ItsCommandsRunAndPrintTheTablesThatItShows) {
   const testing::TemporaryFolder folder;
   // A model of the reader's own.
   fs::copy_file(config_dir() / "models" / "mixtral-w1.json", folder.path() / "config.json");
+  // And measurements.
+  fs::create_directory(folder.path() / "mytables");
+  write_file(folder.path() / "mytables" / "a40.csv",
+             "gpu,op,kernel,dtype,m,n,k,time_us\n"
+             "A40,gemm,cublas,bf16,2048,6144,4096,950\nA40,gemm,cublas,bf16,8192,6144,4096,3600\n");
+  fs::copy_file(root / "fuzz" / "corpus" / "nccl_log" / "new.log", folder.path() / "nccl.log");
   std::vector<std::string> outputs;
   for (const std::string& command : commands) {
     const testing::Ran ran = testing::run_line(command, {.folder = folder.path()});
