@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "cli/commands.hpp"
 #include "core/error.hpp"
@@ -69,9 +70,9 @@ std::string title_of(const Json& report) {
 }
 
 /// A piece whose times do not grow has the largest rate that there is.
-std::string rate_text(double GBps) {
+std::string rate_text(double algbw_GBps) {
   constexpr double any = 1e9;
-  return GBps < any ? fmt::format("{:.3g} GB/s", GBps) : "-";
+  return algbw_GBps < any ? fmt::format("{:.3g} GB/s", algbw_GBps) : "-";
 }
 
 std::string reports_text(const Json& reports, bool color) {
@@ -113,19 +114,27 @@ Json calibration_file(const Calibrated& calibrated, bool curves_only) {
   return {{"schema", "zebroid.calibration/2"}, {"kinds", kinds}};
 }
 
+Calibrated calibrated_from(const std::vector<Sample>& samples, const std::vector<GpuSpec>& known,
+                           const Output& output) {
+  std::optional<Progress> progress;
+  return calibrate(samples, known, load_calibration({}), [&](std::size_t done, std::size_t total) {
+    stop_if_interrupted();
+    if (!progress) progress.emplace("tables", total, output.quiet);
+    progress->update(done, "");
+  });
+}
+
 }  // namespace
 
 int calibrate_command(const CalibrateRequest& request, const std::optional<std::string>& cluster,
                       const Output& output) {
-  std::vector<std::filesystem::path> paths(request.files.begin(), request.files.end());
+  const std::vector<std::filesystem::path> paths(request.files.begin(), request.files.end());
   const std::vector<GpuSpec> known = known_gpus(cluster);
   if (request.gpu && !position_of(*request.gpu, known)) {
     throw Error(ErrorKind::input, "--gpu: " + unknown_gpu(*request.gpu, known));
   }
   const Samples read = read_measurements(paths, {request.gpu.value_or("")});
-  Progress progress("samples", read.samples.size(), output.quiet);
-  const Calibrated calibrated =
-      calibrate(read.samples, known, load_calibration({}), stop_if_interrupted);
+  const Calibrated calibrated = calibrated_from(read.samples, known, output);
   std::vector<std::string> complaints = read.complaints;
   complaints.insert(complaints.end(), calibrated.warnings.begin(), calibrated.warnings.end());
 

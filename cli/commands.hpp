@@ -37,8 +37,8 @@ int simulate_file_command(const std::string& path, const PredictionRequest& pred
                           const OutputFiles& files, const Output& output);
 
 struct CalibrateRequest {
-  std::vector<std::string> files;     ///< measurements, and folders of them
-  std::optional<std::string> output;  ///< calibration file to write
+  std::vector<std::string> files;             ///< measurements, and folders of them
+  std::optional<std::string> output;          ///< calibration file to write
   std::optional<std::string> samples_output;  ///< NDJSON file to write
   std::optional<std::string> gpu;             ///< kind of files that name none
   bool curves_only = false;                   ///< write no measured points

@@ -9,7 +9,7 @@ Seconds time_of(const std::vector<AlphaBeta>& pieces, double bytes) {
   constexpr double giga = 1e9;
   auto piece = pieces.begin();
   while (piece + 1 != pieces.end() && (piece + 1)->from_bytes <= bytes) ++piece;
-  return {piece->alpha_us * micro + bytes / (piece->GBps * giga)};
+  return {piece->alpha_us * micro + bytes / (piece->algbw_GBps * giga)};
 }
 
 CollectiveFit read_collective_fit(const JsonView& view) {
@@ -53,8 +53,9 @@ Json to_json(const CollectiveFit& fit) {
   out["ranks"] = fit.ranks;
   out["ranks_per_node"] = fit.ranks_per_node;
   for (const AlphaBeta& piece : fit.pieces) {
-    out["pieces"].push_back(
-        {{"from_bytes", piece.from_bytes}, {"alpha_us", piece.alpha_us}, {"GBps", piece.GBps}});
+    out["pieces"].push_back({{"from_bytes", piece.from_bytes},
+                             {"alpha_us", piece.alpha_us},
+                             {"GBps", piece.algbw_GBps}});
   }
   out["evidence"] = name_of(fit.evidence);
   out["source"] = fit.source;

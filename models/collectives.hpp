@@ -15,7 +15,7 @@ namespace zebroid {
 struct AlphaBeta {
   double from_bytes = 0;
   double alpha_us = 0;
-  double GBps = 0;  ///< 1 / beta, in 1e9 bytes per second; of nccl-tests' size, so algbw
+  double algbw_GBps = 0;  ///< 1 / beta, in 1e9 bytes per second; of nccl-tests' size, so algbw
 
   friend bool operator==(const AlphaBeta&, const AlphaBeta&) = default;
 };

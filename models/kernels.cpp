@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <utility>
 
 #include "core/error.hpp"
 
@@ -114,8 +116,8 @@ void add_ffn(Calls& calls, const MoeModel& model, double tokens, double width) {
   calls.product(tokens, width, model.hidden);
 }
 
-void add_core(Calls& calls, const MoeModel& model, std::uint32_t layer, Direction direction,
-              double sequences, double length) {
+KernelCall core_of(const MoeModel& model, std::uint32_t layer, Direction direction,
+                   double sequences, double length) {
   const Attention& attention = model.layers[layer].attention;
   KernelCall core = attention_call(
       {sequences, length, static_cast<double>(attention.heads),
@@ -125,7 +127,14 @@ void add_core(Calls& calls, const MoeModel& model, std::uint32_t layer, Directio
                       per_direction(direction, 1, core_backward_flops);
   core.as_measured = flops == core.flops;
   core.flops = flops;
-  calls.add(core, 1);
+  return core;
+}
+
+/// 1, 1.41, 2, ... up to `most`, which may be less than 1.
+std::vector<double> half_octaves(double most) {
+  std::vector<double> out = {1};
+  while (out.back() * std::numbers::sqrt2 < most) out.push_back(out.back() * std::numbers::sqrt2);
+  return out;
 }
 
 }  // namespace
@@ -162,7 +171,7 @@ std::vector<KernelCall> attention_kernels(const MoeModel& model, std::uint32_t l
   const double rotated = 2.0 * (spec.attention.heads + spec.attention.kv_heads) *
                          spec.attention.head_dim;  // read and write queries and keys
   calls.elementwise("rope", tokens * rotated);
-  add_core(calls, model, layer, direction, sequences, sequence_length);
+  calls.add(core_of(model, layer, direction, sequences, sequence_length), 1);
   add_ffn(calls, model, tokens, spec.dense_ffn);
   if (!spec.has_experts) return calls.take();
   calls.product(tokens, model.hidden, model.experts);
@@ -207,25 +216,25 @@ std::vector<KernelCall> head_kernels(const MoeModel& model, Direction direction,
 }
 
 std::vector<KernelCall> likely_kernels(const MoeModel& model, double sequence_length) {
-  constexpr double step = 1.41421356;  // half an octave
   constexpr double most_rows = 1 << 22U;
   std::vector<KernelCall> out;
   const auto add = [&](const std::vector<KernelCall>& calls) {
     out.insert(out.end(), calls.begin(), calls.end());
   };
+  const std::vector<double> rows = half_octaves(most_rows);
+  const std::vector<double> experts = half_octaves(2.0 * model.experts);
+  const std::vector<double> sequences = half_octaves(most_rows / sequence_length);
   for (const Direction direction : {Direction::forward, Direction::backward}) {
     for (std::uint32_t l = 0; l < model.layers.size(); ++l) {
       if (l > 1 && model.layers[l] == model.layers[l - 1]) continue;
-      for (double sequences = 1; sequences * sequence_length < most_rows; sequences *= step) {
-        add(attention_kernels(model, l, direction, sequences, sequence_length));
+      for (const double n : sequences) {
+        add(attention_kernels(model, l, direction, n, sequence_length));
       }
     }
-    for (double rows = 1; rows < most_rows; rows *= step) {
-      add(head_kernels(model, direction, rows));
-      add(expert_kernels(model, direction, rows, 1));
-      for (double experts = 1; experts < step * model.experts; experts *= step) {
-        out.push_back(grouped_expert_kernel(model, direction, rows, experts));
-      }
+    for (const double n : rows) {
+      add(head_kernels(model, direction, n));
+      add(expert_kernels(model, direction, n, 1));
+      for (const double e : experts) out.push_back(grouped_expert_kernel(model, direction, n, e));
     }
   }
   return out;

@@ -27,7 +27,7 @@ LinkRate read_link(const JsonView& view) {
   const auto found = std::find(names.begin(), names.end(), name);
   if (found != names.end()) out.link = static_cast<Link>(found - names.begin());
   if (out.link == Link::nic) {
-    out.Gbps = view.at("Gbps").number(least_Gbps, most_Gbps);
+    out.nic_Gbps = view.at("Gbps").number(least_Gbps, most_Gbps);
   } else if (const auto rate = view.find("Gbps")) {
     rate->fault("only a nic has classes; this row is for every " + name);
   }
@@ -51,7 +51,8 @@ LinkEfficiency efficiency_of(const std::vector<LinkRate>& rows, Link link, Bytes
   for (const LinkRate& row : rows) {
     if (row.link != link) continue;
     const double distance =
-        link == Link::nic ? std::abs(std::log(rate.value / (row.Gbps * bytes_per_s_of_Gbps))) : 0;
+        link == Link::nic ? std::abs(std::log(rate.value / (row.nic_Gbps * bytes_per_s_of_Gbps)))
+                          : 0;
     if (nearest != nullptr && distance >= least) continue;
     nearest = &row;
     least = distance;
@@ -63,7 +64,7 @@ LinkEfficiency efficiency_of(const std::vector<LinkRate>& rows, Link link, Bytes
 }
 
 void put_link(LinkRate row, std::vector<LinkRate>& rows) {
-  const auto key = [](const LinkRate& r) { return std::tuple(r.link, r.Gbps); };
+  const auto key = [](const LinkRate& r) { return std::tuple(r.link, r.nic_Gbps); };
   const auto at =
       std::lower_bound(rows.begin(), rows.end(), row,
                        [&](const LinkRate& a, const LinkRate& b) { return key(a) < key(b); });
@@ -81,7 +82,7 @@ void read_links(const JsonView& view, std::vector<LinkRate>& rows) {
 Json to_json(const LinkRate& row) {
   Json out;
   out["link"] = name_of(row.link);
-  if (row.link == Link::nic) out["Gbps"] = row.Gbps;
+  if (row.link == Link::nic) out["Gbps"] = row.nic_Gbps;
   out["efficiency"] = row.efficiency;
   out["evidence"] = name_of(row.evidence);
   out["source"] = row.source;

@@ -19,7 +19,8 @@ std::string_view name_of(Link link);
 /// What large messages reach of a link's stated rate, per direction.
 struct LinkRate {
   Link link = Link::nic;
-  double Gbps = 0;  ///< the class of NICs that the row describes, by the rate of one; 0 for others
+  double nic_Gbps =
+      0;  ///< the class of NICs that the row describes, by the rate of one; 0 for others
   double efficiency = 1;  ///< in (0, 1] as read; a what-if may go beyond
   Evidence evidence = Evidence::roofline;
   std::string source;

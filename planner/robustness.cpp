@@ -32,7 +32,7 @@ void speed_up_links(Scenario& scenario, double factor) {
     const auto link = static_cast<Link>(l);
     const bool known = std::any_of(links.begin(), links.end(),
                                    [&](const LinkRate& row) { return row.link == link; });
-    if (!known) links.push_back({.link = link, .Gbps = 1});
+    if (!known) links.push_back({.link = link, .nic_Gbps = 1});
   }
   for (LinkRate& row : links) row.efficiency *= factor;
   for (NodeGroup& row : scenario.cluster.rows) {

@@ -11,6 +11,7 @@
 #include <set>
 #include <utility>
 
+#include "core/error.hpp"
 #include "models/collective_times.hpp"
 #include "traces/alpha_beta.hpp"
 #include "traces/curve_fit.hpp"
@@ -33,26 +34,12 @@ HeldOut summary(std::vector<double> errors) {
 
 using Points = std::vector<MeasuredPoint>;
 
-/// Predicts some points of a group from others.
-class Predictor {
- public:
-  Predictor(const MeasuredGroup& group, const Calibration& base) : group_(group), base_(base) {}
-  virtual ~Predictor() = default;
-  Predictor(const Predictor&) = delete;
-  Predictor& operator=(const Predictor&) = delete;
-
-  struct Errors {
-    std::vector<double> table, fit;
-  };
-  virtual Errors errors(const Points& known, const Points& held) const = 0;
-
- protected:
-  static double error(Seconds predicted, const MeasuredPoint& point) {
-    return std::abs(predicted.value / (point.time_us * micro) - 1);
-  }
-  const MeasuredGroup& group_;
-  const Calibration& base_;
+/// How far predictions of some points from others are off, as shares of the measured times.
+struct Errors {
+  std::vector<double> table;  ///< of table and fit together
+  std::vector<double> fit;
 };
+using Predictor = std::function<Errors(const Points& known, const Points& held)>;
 
 std::vector<TimedCall> timed_calls(const MeasuredGroup& group, const Points& points) {
   const Direction direction = group.key.backward ? Direction::backward : Direction::forward;
@@ -67,35 +54,32 @@ std::vector<TimedCall> timed_calls(const MeasuredGroup& group, const Points& poi
 KernelCurve fitted(const std::vector<TimedCall>& calls, const GpuSpec& gpu,
                    const Calibration& base) {
   const KernelClass kernel = class_of(calls.front().call.op);
-  const auto memory = base.curve(gpu, KernelClass::memory_bound);
+  const double memory =
+      base.curve(gpu, KernelClass::memory_bound).value_or(KernelCurve{.efficiency = 1}).efficiency;
   const auto known = base.curve(gpu, kernel);
-  KernelCurve out = fit_curve(calls, memory->efficiency, {gpu.half_peak, gpu.memory_bandwidth});
+  KernelCurve out = fit_curve(calls, memory, {gpu.half_peak, gpu.memory_bandwidth});
   out.evidence = Evidence::interpolated;
   if (known) out.backward = known->backward;
   return out;
 }
 
-class KernelPredictor final : public Predictor {
- public:
-  using Predictor::Predictor;
-
-  Errors errors(const Points& known, const Points& held) const override {
-    const GpuSpec& gpu = *group_.gpu;
-    Calibration calibration = base_;
-    GpuCalibration& own = calibration.gpus[gpu.name];
-    own.curves.at(static_cast<std::size_t>(class_of(group_.key.op))) =
-        fitted(timed_calls(group_, known), gpu, base_);
-    own.tables = {MeasuredTable(group_.key, group_.sources, known)};
-    const KernelTimes times(gpu, calibration);
-    Errors out;
-    for (const auto& [call, time] : timed_calls(group_, held)) {
-      const KernelTime predicted = times.of(call);
-      out.table.push_back(std::abs(predicted.seconds / time - 1));
-      out.fit.push_back(std::abs(predicted.curve / time - 1));
-    }
-    return out;
+Errors kernel_errors(const MeasuredGroup& group, const Calibration& base, const Points& known,
+                     const Points& held) {
+  const GpuSpec& gpu = *group.gpu;
+  Calibration calibration = base;
+  GpuCalibration& own = calibration.gpus[gpu.name];
+  own.curves.at(static_cast<std::size_t>(class_of(group.key.op))) =
+      fitted(timed_calls(group, known), gpu, base);
+  own.tables = {MeasuredTable(group.key, group.sources, known)};
+  const KernelTimes times(gpu, calibration);
+  Errors out;
+  for (const auto& [call, time] : timed_calls(group, held)) {
+    const KernelTime predicted = times.of(call);
+    out.table.push_back(std::abs(predicted.seconds / time - 1));
+    out.fit.push_back(std::abs(predicted.curve / time - 1));
   }
-};
+  return out;
+}
 
 std::vector<AlphaBeta> fitted_pieces(const Points& points) {
   std::vector<Transfer> transfers;
@@ -110,23 +94,20 @@ CollectiveFit fitted_collective(const MeasuredGroup& group, const Points& points
           fitted_pieces(points), Evidence::interpolated, ""};
 }
 
-class CollectivePredictor final : public Predictor {
- public:
-  using Predictor::Predictor;
-
-  Errors errors(const Points& known, const Points& held) const override {
-    const GpuCalibration calibration{
-        {}, {MeasuredTable(group_.key, group_.sources, known)}, {fitted_collective(group_, known)}};
-    Errors out;
-    for (const MeasuredPoint& point : held) {
-      const auto predicted =
-          collective_time(calibration, group_.key.op, group_.shape, point.shape[0]);
-      out.table.push_back(error(predicted->seconds, point));
-      out.fit.push_back(error(time_of(predicted->fit->pieces, point.shape[0]), point));
-    }
-    return out;
+Errors collective_errors(const MeasuredGroup& group, const Points& known, const Points& held) {
+  const GpuCalibration calibration{
+      {}, {MeasuredTable(group.key, group.sources, known)}, {fitted_collective(group, known)}};
+  Errors out;
+  for (const MeasuredPoint& point : held) {
+    const double bytes = point.shape[0];
+    const Seconds time{point.time_us * micro};
+    const auto predicted = collective_time(calibration, group.key.op, group.shape, bytes);
+    if (!predicted) throw Error(ErrorKind::internal, "a group of this shape was fitted");
+    out.table.push_back(std::abs(predicted->seconds / time - 1));
+    out.fit.push_back(std::abs(time_of(predicted->fit->pieces, bytes) / time - 1));
   }
-};
+  return out;
+}
 
 /// Sizes that occur along one axis, ascending.
 std::vector<double> sizes_along(const Points& points, std::size_t axis) {
@@ -153,7 +134,7 @@ void hold_out_fifths(const Predictor& predictor, const Points& points, FitReport
     (i % fifth == first ? held : known).push_back(points[i]);
   }
   if (held.empty()) return;
-  const auto [table, fit] = predictor.errors(known, held);
+  const auto [table, fit] = predictor(known, held);
   report.interpolated = summary(table);
   report.curve = summary(fit);
 }
@@ -168,7 +149,7 @@ void hold_out_edges(const Predictor& predictor, const Points& points, FitReport&
          {std::pair{sizes[0], sizes[1]}, std::pair{sizes.back(), sizes[sizes.size() - 2]}}) {
       if (std::max(edge / next, next / edge) > octave) continue;
       const auto [held, known] = split(points, axis, edge);
-      const std::vector<double> here = predictor.errors(known, held).table;
+      const std::vector<double> here = predictor(known, held).table;
       all.insert(all.end(), here.begin(), here.end());
     }
   }
@@ -178,11 +159,10 @@ void hold_out_edges(const Predictor& predictor, const Points& points, FitReport&
 FitReport report_of(const MeasuredGroup& group, const Calibration& base) {
   FitReport out{group.gpu_name, group.key, group.shape.ranks, group.shape.ranks_per_node,
                 group.points.size()};
-  const KernelPredictor kernels(group, base);
-  const CollectivePredictor collectives(group, base);
-  const Predictor& predictor = is_collective(group.key.op)
-                                   ? static_cast<const Predictor&>(collectives)
-                                   : static_cast<const Predictor&>(kernels);
+  const Predictor predictor = [&](const Points& known, const Points& held) {
+    return is_collective(group.key.op) ? collective_errors(group, known, held)
+                                       : kernel_errors(group, base, known, held);
+  };
   hold_out_fifths(predictor, group.points, out);
   hold_out_edges(predictor, group.points, out);
   return out;
@@ -263,11 +243,13 @@ void add_table(const MeasuredGroup& group, GpuCalibration& calibration) {
 }  // namespace
 
 Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSpec>& known,
-                     const Calibration& base, const std::function<void()>& poll) {
+                     const Calibration& base,
+                     const std::function<void(std::size_t, std::size_t)>& progress) {
   Calibrated out;
   Curves curves;
-  for (const MeasuredGroup& group : measured_groups(samples, known, out.warnings)) {
-    if (poll) poll();
+  const std::vector<MeasuredGroup> groups = measured_groups(samples, known, out.warnings);
+  for (const MeasuredGroup& group : groups) {
+    if (progress) progress(out.reports.size(), groups.size());
     const FitReport report = report_of(group, base);
     GpuCalibration& gpu = out.calibration.gpus[group.gpu_name];
     add_table(group, gpu);

@@ -44,9 +44,11 @@ struct Calibrated {
 /// precision only; GPUs that are not `known` are left out with a warning. Refused: times that would
 /// need more than the peak rate, and tables that two GPU kinds share point for point. Kept with a
 /// warning: sizes slower than the next larger one, repeats that scatter. What the samples lack is
-/// taken from `base`: the efficiency of memory-bound kernels, of backward ones. `poll` is called
-/// now and then and may throw.
+/// taken from `base`: the efficiency of memory-bound kernels, of backward ones. `progress` is
+/// called before each group of samples with how many are done and how many there are, and may
+/// throw.
 Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSpec>& known,
-                     const Calibration& base, const std::function<void()>& poll = {});
+                     const Calibration& base,
+                     const std::function<void(std::size_t, std::size_t)>& progress = {});
 
 }  // namespace zebroid

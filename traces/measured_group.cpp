@@ -88,8 +88,8 @@ class Grouping {
     const auto spec = spec_of(sample);
     if (!spec || !is_sound(sample, *spec)) return;
     const bool collective = is_collective(sample.op);
-    MeasuredTable::Key key{sample.op, collective ? "" : sample.kernel,
-                           collective ? "" : sample.dtype, sample.backward};
+    const MeasuredTable::Key key{sample.op, collective ? "" : sample.kernel,
+                                 collective ? "" : sample.dtype, sample.backward};
     GroupShape shape;
     if (collective) {
       shape = {static_cast<std::uint32_t>(sample.shape[1]),

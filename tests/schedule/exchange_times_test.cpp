@@ -26,7 +26,7 @@ Scenario plain(const std::string& cluster) {
   return out;
 }
 
-GroupId group_of(const Schedule& schedule, std::vector<RankId> members) {
+GroupId group_of(const Schedule& schedule, const std::vector<RankId>& members) {
   const auto found = std::find(schedule.groups.begin(), schedule.groups.end(), members);
   return {static_cast<std::uint32_t>(found - schedule.groups.begin())};
 }
