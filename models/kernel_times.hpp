@@ -51,10 +51,12 @@ class KernelTimes {
     bool of_this_gpu = true;  ///< false: of the kind that it is like
   };
   Measured find(const KernelCall& call) const;
-  double log_ratio(const MeasuredTable& table, const Estimate& estimate,
+  double log_ratio(const Measured& measured, const Estimate& estimate,
                    const KernelCall& call) const;
+  Seconds curve(const KernelCall& call, const Peaks& peaks) const;
 
   Peaks peaks_;
+  Peaks like_peaks_;  ///< of the kind that it is like
   std::array<KernelCurve, kernel_class_count> curves_;
   const std::vector<MeasuredTable>* own_;
   const std::vector<MeasuredTable>* like_;

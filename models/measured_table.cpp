@@ -22,14 +22,15 @@ using Entry = std::pair<LogPoint, std::uint32_t>;
 using Tree = bg::index::rtree<Entry, bg::index::rstar<16>>;
 
 constexpr std::size_t neighbours = 4;
-constexpr double widest_gap = 2;   // octaves between two points of a bracket
-constexpr double farthest_near = 1;  // octaves to the nearest of several points
+constexpr double widest_gap = 2;     // octaves between two points of a bracket
+constexpr double farthest_near = 1;  // octaves to each of several points around a shape
 
 using Logs = std::array<double, most_axes>;
 
 Logs log_of(const Shape& shape) {
   Logs out{};
-  for (std::size_t a = 0; a < most_axes; ++a) out.at(a) = shape.at(a) > 0 ? std::log2(shape.at(a)) : 0;
+  for (std::size_t a = 0; a < most_axes; ++a)
+    out.at(a) = shape.at(a) > 0 ? std::log2(shape.at(a)) : 0;
   return out;
 }
 
@@ -74,8 +75,8 @@ struct MeasuredTable::Data {
   Key key;
   std::vector<std::string> sources;
   std::vector<MeasuredPoint> points;
-  std::vector<Logs> logs;                                       // [points]
-  std::array<std::vector<std::uint32_t>, most_axes> along;      // [axes][points] by AlongAxis
+  std::vector<Logs> logs;                                   // [points]
+  std::array<std::vector<std::uint32_t>, most_axes> along;  // [axes][points] by AlongAxis
   Tree tree;
 
   std::size_t axes() const { return axes_of(key.op).size(); }
@@ -87,9 +88,8 @@ MeasuredTable::MeasuredTable(Key key, std::vector<std::string> sources,
                              std::vector<MeasuredPoint> points) {
   auto data = std::make_shared<Data>();
   ensure(!points.empty(), "a measured table has a point");
-  std::sort(points.begin(), points.end(), [](const MeasuredPoint& a, const MeasuredPoint& b) {
-    return a.shape < b.shape;
-  });
+  std::sort(points.begin(), points.end(),
+            [](const MeasuredPoint& a, const MeasuredPoint& b) { return a.shape < b.shape; });
   data->key = std::move(key);
   data->sources = std::move(sources);
   data->points = std::move(points);
@@ -120,9 +120,9 @@ bool MeasuredTable::Data::bracket(const Shape& shape, const Logs& at, std::size_
                                   Estimate& out) const {
   const AlongAxis less{axis};
   const auto& order = along.at(axis);
-  const auto above = std::lower_bound(
-      order.begin(), order.end(), shape,
-      [&](std::uint32_t p, const Shape& s) { return less(points[p].shape, s); });
+  const auto above =
+      std::lower_bound(order.begin(), order.end(), shape,
+                       [&](std::uint32_t p, const Shape& s) { return less(points[p].shape, s); });
   if (above == order.end() || !less.same_column(points[*above].shape, shape)) return false;
   const double high = logs[*above].at(axis);
   if (points[*above].shape == shape) {
@@ -148,7 +148,9 @@ void MeasuredTable::Data::nearest(const Logs& at, Estimate& out) const {
     found.emplace_back(distance(logs[it->second], at), it->second);
   }
   std::sort(found.begin(), found.end());  // equally far ones too come in one order
-  bool inside = found.front().first <= farthest_near;
+  const std::uint32_t nearest_point = found.front().second;
+  std::erase_if(found, [](const auto& entry) { return entry.first > farthest_near; });
+  bool inside = !found.empty();
   for (std::size_t a = 0; a < axes() && inside; ++a) {
     double low = std::numeric_limits<double>::infinity();
     double high = -low;
@@ -159,7 +161,7 @@ void MeasuredTable::Data::nearest(const Logs& at, Estimate& out) const {
     inside = low <= at.at(a) && at.at(a) <= high;
   }
   if (!inside) {
-    out.add({found.front().second, 1});
+    out.add({nearest_point, 1});
     out.evidence = Evidence::extrapolated;
     return;
   }
@@ -171,7 +173,8 @@ void MeasuredTable::Data::nearest(const Logs& at, Estimate& out) const {
 
 Estimate MeasuredTable::estimate(const Shape& shape) const {
   Shape whole{};
-  for (std::size_t a = 0; a < most_axes; ++a) whole.at(a) = std::max(std::round(shape.at(a)), a < data_->axes() ? 1.0 : 0.0);
+  for (std::size_t a = 0; a < most_axes; ++a)
+    whole.at(a) = std::max(std::round(shape.at(a)), a < data_->axes() ? 1.0 : 0.0);
   const Logs at = log_of(whole);
   Estimate out;
   double sum = 0;
