@@ -69,10 +69,16 @@ KernelCurve fitted(const std::vector<TimedCall>& calls, const GpuSpec& gpu,
   const KernelClass kernel = class_of(calls.front().call.op);
   const auto memory = base.curve(gpu, KernelClass::memory_bound);
   const auto known = base.curve(gpu, kernel);
-  KernelCurve out =
-      fit_curve(calls, memory->efficiency, {gpu.half_peak, gpu.memory_bandwidth});
+  KernelCurve out = fit_curve(calls, memory->efficiency, {gpu.half_peak, gpu.memory_bandwidth});
   out.evidence = Evidence::interpolated;
   if (known) out.backward = known->backward;
+  const KernelCall& first = calls.front().call;
+  if (first.direction == Direction::backward && first.op != MeasuredOp::elementwise) {
+    // What was fitted is the rate of the backward kernel, efficiency * backward.
+    const double rate = out.efficiency;
+    out.efficiency = std::min(rate / out.backward, 1.0);
+    out.backward = rate / out.efficiency;
+  }
   return out;
 }
 
@@ -107,8 +113,8 @@ std::vector<AlphaBeta> fitted_pieces(const Points& points) {
 }
 
 CollectiveFit fitted_collective(const MeasuredGroup& group, const Points& points) {
-  return {group.key.op, group.shape.ranks, group.shape.ranks_per_node, fitted_pieces(points),
-          Evidence::interpolated, ""};
+  return {group.key.op,          group.shape.ranks,      group.shape.ranks_per_node,
+          fitted_pieces(points), Evidence::interpolated, ""};
 }
 
 class CollectivePredictor final : public Predictor {
@@ -117,9 +123,7 @@ class CollectivePredictor final : public Predictor {
 
   Errors errors(const Points& known, const Points& held) const override {
     const GpuCalibration calibration{
-        {},
-        {MeasuredTable(group_.key, group_.sources, known)},
-        {fitted_collective(group_, known)}};
+        {}, {MeasuredTable(group_.key, group_.sources, known)}, {fitted_collective(group_, known)}};
     Errors out;
     for (const MeasuredPoint& point : held) {
       const auto predicted =
@@ -167,8 +171,8 @@ void hold_out_edges(const Predictor& predictor, const Points& points, FitReport&
   for (std::size_t axis = 0; axis < axes_of(report.key.op).size(); ++axis) {
     const std::vector<double> sizes = sizes_along(points, axis);
     if (sizes.size() < 3) continue;
-    for (const auto& [edge, next] : {std::pair{sizes[0], sizes[1]},
-                                     std::pair{sizes.back(), sizes[sizes.size() - 2]}}) {
+    for (const auto& [edge, next] :
+         {std::pair{sizes[0], sizes[1]}, std::pair{sizes.back(), sizes[sizes.size() - 2]}}) {
       if (std::max(edge / next, next / edge) > octave) continue;
       const auto [held, known] = split(points, axis, edge);
       const std::vector<double> here = predictor.errors(known, held).table;
@@ -193,8 +197,8 @@ FitReport report_of(const MeasuredGroup& group, const Calibration& base) {
 
 std::string source_text(const MeasuredGroup& group, const FitReport& report) {
   constexpr double hundred = 100;
-  std::string out = fmt::format("fit to {} points of {}", group.points.size(),
-                                fmt::join(group.sources, ", "));
+  std::string out =
+      fmt::format("fit to {} points of {}", group.points.size(), fmt::join(group.sources, ", "));
   if (report.curve.points > 0) {
     out += fmt::format(", median error {:.1f} % on {} held back", hundred * report.curve.median,
                        report.curve.points);
@@ -202,20 +206,27 @@ std::string source_text(const MeasuredGroup& group, const FitReport& report) {
   return out;
 }
 
-/// The largest group of each class on each GPU; elementwise kernels are fitted as one.
+/// The largest group of each class on each GPU, of forward kernels where there is one; elementwise
+/// kernels are fitted as one.
 class Curves {
  public:
   void add(const MeasuredGroup& group, const FitReport& report) {
     Entry& entry = entries_[{group.gpu_name, class_of(group.key.op)}];
     const bool pooled = group.key.op == MeasuredOp::elementwise;
-    if (!pooled && group.points.size() <= entry.calls.size()) return;
+    if (!pooled && !entry.calls.empty()) {
+      if (group.key.backward && entry.calls.front().call.direction == Direction::forward) return;
+      const bool better =
+          !group.key.backward && entry.calls.front().call.direction == Direction::backward;
+      if (!better && group.points.size() <= entry.calls.size()) return;
+    }
     if (!pooled) entry = {};
     const std::vector<TimedCall> calls = timed_calls(group, group.points);
     entry.gpu = group.gpu;
     entry.calls.insert(entry.calls.end(), calls.begin(), calls.end());
     entry.source += (entry.source.empty() ? "" : "; ") + source_text(group, report);
-    if (pooled) entry.source = fmt::format("fit to {} points of {}", entry.calls.size(),
-                                           fmt::join(group.sources, ", "));
+    if (pooled)
+      entry.source =
+          fmt::format("fit to {} points of {}", entry.calls.size(), fmt::join(group.sources, ", "));
   }
 
   void fit(const Calibration& base, Calibration& out) const {

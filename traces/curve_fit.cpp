@@ -58,6 +58,20 @@ class CurveFit {
     return out;
   }
 
+  /// Each base-3 digit of `move` leaves a number, multiplies or divides it; within what a
+  /// calibration file may hold.
+  static Numbers moved(Numbers numbers, int move, double factor) {
+    constexpr Numbers most = {1, 1e9, 1e6};
+    constexpr double least_efficiency = 1e-4;
+    for (std::size_t i = 0; i < numbers.size(); ++i, move /= 3) {
+      if (move % 3 == 1) numbers.at(i) *= factor;
+      if (move % 3 == 2) numbers.at(i) /= factor;
+      numbers.at(i) = std::min(numbers.at(i), most.at(i));
+    }
+    numbers[0] = std::max(numbers[0], least_efficiency);
+    return numbers;
+  }
+
   double error(const Numbers& numbers) const {
     const KernelCurve curve = curve_of(numbers);
     const double memory = memory_bound_ ? curve.efficiency : memory_efficiency_;
@@ -69,26 +83,27 @@ class CurveFit {
     return sum;
   }
 
-  /// Pattern search: one number at a time up or down by a factor, smaller factors when none helps.
+  /// Pattern search: each number up or down by a factor or left as it is, smaller factors when no
+  /// such move helps. Numbers move together too: the error has narrow slanted valleys.
   std::pair<KernelCurve, double> descend(Numbers at) const {
     constexpr double first_step = 0.5;
     constexpr double last_step = 0.004;
-    constexpr double least_efficiency = 1e-4;
+    // Base-3 digits, one per number. Those of all numbers cost more, so they come last.
+    constexpr std::array<int, 6> single = {1, 2, 3, 6, 9, 18};
+    constexpr int moves = 27;
     double least = error(at);
+    const auto improve = [&](int move, double step) {
+      const Numbers tried = moved(at, move, 1 + step);
+      const double now = error(tried);
+      if (now >= least) return false;
+      least = now;
+      at = tried;
+      return true;
+    };
     for (double step = first_step; step > last_step;) {
       bool better = false;
-      for (std::size_t i = 0; i < at.size(); ++i) {
-        for (const double factor : {1 + step, 1 / (1 + step)}) {
-          Numbers tried = at;
-          tried.at(i) *= factor;
-          tried[0] = std::clamp(tried[0], least_efficiency, 1.0);
-          const double now = error(tried);
-          if (now >= least) continue;
-          least = now;
-          at = tried;
-          better = true;
-        }
-      }
+      for (const int move : single) better = improve(move, step) || better;
+      for (int move = 1; move < moves && !better; ++move) better = improve(move, step);
       if (!better) step /= 2;
     }
     return {curve_of(at), least};

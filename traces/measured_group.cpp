@@ -32,8 +32,8 @@ std::string title_of(const MeasuredGroup& group) {
   std::string out = fmt::format("{} {}", group.gpu_name, name_of(group.key.op));
   if (!group.key.kernel.empty()) out += " " + group.key.kernel;
   if (group.shape.ranks > 0) {
-    out += fmt::format(" over {} ranks, {} per node", group.shape.ranks,
-                       group.shape.ranks_per_node);
+    out +=
+        fmt::format(" over {} ranks, {} per node", group.shape.ranks, group.shape.ranks_per_node);
   }
   return out;
 }
@@ -95,7 +95,7 @@ class Grouping {
       shape = {static_cast<std::uint32_t>(sample.shape[1]),
                static_cast<std::uint32_t>(sample.shape[2])};
     }
-    const std::string gpu = *spec != nullptr ? (*spec)->name : sample.gpu;
+    const std::string gpu = name_in_catalogue(sample.gpu);
     raw_[{gpu, key, shape}].push_back(&sample);
     specs_[gpu] = *spec;
   }
@@ -112,7 +112,8 @@ class Grouping {
  private:
   /// The kind; nullptr inside for a collective over several; nothing when one is not known.
   std::optional<const GpuSpec*> spec_of(const Sample& sample) {
-    const std::vector<std::string> kinds = kinds_in(sample.gpu);
+    std::vector<std::string> kinds = kinds_in(sample.gpu);
+    if (position_of(sample.gpu, known_)) kinds = {sample.gpu};  // a name may hold a + itself
     const GpuSpec* spec = nullptr;
     for (const std::string& kind : kinds) {
       const auto at = position_of(kind, known_);
@@ -131,13 +132,37 @@ class Grouping {
     return std::nullopt;
   }
 
+  /// Of known kinds: each as `known` writes it, in the order of group names.
+  std::string name_in_catalogue(const std::string& gpu) const {
+    if (const auto at = position_of(gpu, known_)) return known_[*at].name;
+    std::vector<std::string> kinds = kinds_in(gpu);
+    for (std::string& kind : kinds) kind = known_[*position_of(kind, known_)].name;
+    return name_of_group(std::move(kinds));
+  }
+
+  /// Whether a calibration file can hold it.
+  bool is_in_range(const Sample& sample) {
+    constexpr double least_us = 1e-6;
+    constexpr double most_us = 1e10;
+    constexpr double most_ranks = 1 << 20U;
+    const double time_us = sample.time.value / micro;
+    const bool few_ranks = !is_collective(sample.op) ||
+                           (sample.shape[1] <= most_ranks && sample.shape[2] <= most_ranks);
+    if (few_ranks && time_us >= least_us && time_us <= most_us) return true;
+    tally_.add(few_ranks ? "a time below 1e-6 or above 1e10 us; left out"
+                         : "more than 1048576 ranks; left out",
+               place_of(sample));
+    return false;
+  }
+
   bool is_sound(const Sample& sample, const GpuSpec* gpu) {
+    if (!is_in_range(sample)) return false;
     const auto axes = axes_of(sample.op).size();
     for (std::size_t a = 0; a < axes; ++a) {
       if (sample.shape.at(a) >= 1) continue;
-      tally_.add(fmt::format("{} below 1 in {}; left out", axes_of(sample.op)[a],
-                             name_of(sample.op)),
-                 place_of(sample));
+      tally_.add(
+          fmt::format("{} below 1 in {}; left out", axes_of(sample.op)[a], name_of(sample.op)),
+          place_of(sample));
       return false;
     }
     if (gpu == nullptr || is_collective(sample.op)) return true;
@@ -168,16 +193,15 @@ class Grouping {
     }
     std::map<std::string, std::uint32_t> sources;
     for (auto& [shape, here] : by_shape) {
-      std::stable_sort(here.begin(), here.end(), [](const Sample* a, const Sample* b) {
-        return a->time < b->time;
-      });
+      std::stable_sort(here.begin(), here.end(),
+                       [](const Sample* a, const Sample* b) { return a->time < b->time; });
       const Sample& middle = *here[(here.size() - 1) / 2];
       complain_about_scatter(group, here);
       const auto [at, is_new] =
           sources.try_emplace(middle.source, static_cast<std::uint32_t>(sources.size()));
       if (is_new) group.sources.push_back(middle.source);
-      group.points.push_back({shape, middle.time.value / micro, at->second,
-                              static_cast<std::uint32_t>(middle.line)});
+      group.points.push_back(
+          {shape, middle.time.value / micro, at->second, static_cast<std::uint32_t>(middle.line)});
     }
     return group;
   }
@@ -189,10 +213,11 @@ class Grouping {
     const Sample& first = *sorted.front();
     const Sample& last = *sorted.back();
     if (last.time > first.time * widest) {
-      tally_.add(fmt::format("{}: the same size was measured with times 1.5 or more apart; kept, as "
-                             "the median",
-                             title_of(group)),
-                 place_of(last));
+      tally_.add(
+          fmt::format("{}: the same size was measured with times 1.5 or more apart; kept, as "
+                      "the median",
+                      title_of(group)),
+          place_of(last));
     }
     for (const Sample* sample : sorted) {
       if (sample->scatter <= most_scatter) continue;
@@ -228,11 +253,10 @@ void complain_about_order(const MeasuredGroup& group, std::vector<std::string>& 
         ++count;
         if (ratio <= worst) continue;
         worst = ratio;
-        example = fmt::format(
-            "{}: {} took {:.1f} us, {} {:.1f} us ({})", place_of(group, *column[i]),
-            text_of(group.key.op, column[i]->shape), column[i]->time_us,
-            text_of(group.key.op, column[i + 1]->shape), column[i + 1]->time_us,
-            place_of(group, *column[i + 1]));
+        example = fmt::format("{}: {} took {:.1f} us, {} {:.1f} us ({})",
+                              place_of(group, *column[i]), text_of(group.key.op, column[i]->shape),
+                              column[i]->time_us, text_of(group.key.op, column[i + 1]->shape),
+                              column[i + 1]->time_us, place_of(group, *column[i + 1]));
       }
     }
   }
@@ -293,8 +317,8 @@ void tell_unused(const std::vector<MeasuredGroup>& groups, std::vector<std::stri
     if (larger) best = &group;
     warnings.push_back(fmt::format(
         "{} {} ({} points): kept, but costs come from {} {}, which has more points ({})",
-        title_of(unused), unused.key.dtype, unused.points.size(), best->key.kernel,
-        best->key.dtype, best->points.size()));
+        title_of(unused), unused.key.dtype, unused.points.size(), best->key.kernel, best->key.dtype,
+        best->points.size()));
   }
 }
 
