@@ -35,7 +35,7 @@ std::string formula_of(const KernelCall& call, const KernelTimes& times, const G
   constexpr double tera = 1e12;
   constexpr double giga = 1e9;
   const KernelCurve& curve = times.curve_of(class_of(call.op));
-  const double memory = times.curve_of(KernelClass::memory_bound).efficiency;
+  const double memory = curve.memory_efficiency;
   const std::string traffic =
       fmt::format("{:.4g} GB / ({:g} GB/s * {:.4g})", call.bytes.value / giga,
                   gpu.memory_bandwidth.value / giga, memory);

@@ -26,11 +26,14 @@ KernelCurve read_curve(const JsonView& view) {
   constexpr double most_size = 1e9;
   constexpr double most_launch_us = 1e6;
   constexpr double most_rate = 1e4;
-  view.only_keys(
-      {"efficiency", "half_size", "backward", "launch_us", "rate", "evidence", "source", "date"});
+  view.only_keys({"efficiency", "half_size", "memory_efficiency", "backward", "launch_us", "rate",
+                  "evidence", "source", "date"});
   KernelCurve out;
   out.efficiency = view.at("efficiency").number(least_efficiency, 1);
   if (const auto v = view.find("half_size")) out.half_size = v->number(0, most_size);
+  if (const auto v = view.find("memory_efficiency")) {
+    out.memory_efficiency = v->number(least_efficiency, 1);
+  }
   if (const auto v = view.find("backward")) out.backward = v->number(least_efficiency, 2);
   if (const auto v = view.find("launch_us")) out.launch = {v->number(0, most_launch_us) / micro};
   if (const auto v = view.find("rate")) out.rate = v->number(1 / most_rate, most_rate);
@@ -43,6 +46,7 @@ Json to_json(const KernelCurve& curve) {
   Json out;
   out["efficiency"] = curve.efficiency;
   out["half_size"] = curve.half_size;
+  if (curve.memory_efficiency > 0) out["memory_efficiency"] = curve.memory_efficiency;
   out["backward"] = curve.backward;
   out["launch_us"] = curve.launch.value * micro;
   if (curve.rate != 1) out["rate"] = curve.rate;

@@ -29,10 +29,11 @@ KernelClass class_of(MeasuredOp op);  ///< of an operation that is no collective
 /// Time of a kernel of one class on one GPU kind, with x its size (the least dimension of a GEMM,
 /// rows per expert of a grouped one, tokens of a sequence of attention):
 ///   (launch + max(FLOPs / (peak * efficiency) * (1 + half_size / x), bytes / memory rate)) / rate.
-/// The memory rate is memory_bandwidth times the efficiency of the class memory_bound.
+/// The memory rate is memory_bandwidth times memory_efficiency.
 struct KernelCurve {
   double efficiency = 0;  ///< of half_peak or of memory_bandwidth, for large sizes; 0 = no curve
   double half_size = 0;   ///< size at which half of that efficiency is reached
+  double memory_efficiency = 0;  ///< 0 = the efficiency of the class memory_bound
   double backward = 1;    ///< rate of the backward kernel over the forward kernel's
   Seconds launch;         ///< constant part of one kernel
   double rate = 1;  ///< what-if: all kernels of the class, measured ones too, run at this multiple

@@ -14,6 +14,14 @@ bool has_grouped(const std::vector<MeasuredTable>& tables) {
   });
 }
 
+Peaks peaks_of(const GpuSpec& gpu) { return {gpu.half_peak, gpu.memory_bandwidth}; }
+
+/// Peaks of the catalogue's GPU that this one was described by.
+Peaks peaks_of_like(const GpuSpec& gpu) {
+  const auto at = position_of(gpu.like, gpu_catalogue());
+  return peaks_of(at ? gpu_catalogue()[*at] : gpu);
+}
+
 /// The largest table of the call's operation and direction.
 const MeasuredTable* find_table(const std::vector<MeasuredTable>& tables, const KernelCall& call,
                                 Direction direction) {
@@ -29,18 +37,18 @@ const MeasuredTable* find_table(const std::vector<MeasuredTable>& tables, const 
 
 }  // namespace
 
-Seconds curve_time(const KernelCall& call, const KernelCurve& curve, double memory_efficiency,
-                   const Peaks& peaks) {
+Seconds curve_time(const KernelCall& call, const KernelCurve& curve, const Peaks& peaks) {
   const double rate =
       curve.efficiency * (call.direction == Direction::backward ? curve.backward : 1);
   const Seconds math =
       call.flops / (peaks.half * rate) * (1 + curve.half_size / std::max(call.size, 1.0));
-  const Seconds traffic = call.bytes / (peaks.memory * memory_efficiency);
+  const Seconds traffic = call.bytes / (peaks.memory * curve.memory_efficiency);
   return curve.launch + std::max(math, traffic);
 }
 
 KernelTimes::KernelTimes(const GpuSpec& gpu, const Calibration& calibration)
-    : peaks_{gpu.half_peak, gpu.memory_bandwidth},
+    : peaks_(peaks_of(gpu)),
+      like_peaks_(peaks_of_like(gpu)),
       own_(&calibration.tables(gpu.name)),
       like_(&calibration.tables(gpu.like)),
       grouped_(has_grouped(*own_) || has_grouped(*like_)) {
@@ -50,14 +58,19 @@ KernelTimes::KernelTimes(const GpuSpec& gpu, const Calibration& calibration)
     curves_.at(k) = *curve;
     if (static_cast<KernelClass>(k) == KernelClass::grouped_gemm) grouped_ = true;
   }
+  curves_.back().memory_efficiency = curves_.back().efficiency;
+  for (KernelCurve& curve : curves_) {
+    if (curve.memory_efficiency <= 0) curve.memory_efficiency = curves_.back().efficiency;
+  }
   // Tables of grouped products without a curve are scaled along that of dense ones.
   KernelCurve& grouped = curves_.at(static_cast<std::size_t>(KernelClass::grouped_gemm));
   if (grouped.efficiency <= 0) grouped = curve_of(KernelClass::gemm);
 }
 
-Seconds KernelTimes::curve(const KernelCall& call) const {
-  return curve_time(call, curve_of(class_of(call.op)),
-                    curve_of(KernelClass::memory_bound).efficiency, peaks_);
+Seconds KernelTimes::curve(const KernelCall& call) const { return curve(call, peaks_); }
+
+Seconds KernelTimes::curve(const KernelCall& call, const Peaks& peaks) const {
+  return curve_time(call, curve_of(class_of(call.op)), peaks);
 }
 
 KernelTimes::Measured KernelTimes::find(const KernelCall& call) const {
@@ -68,16 +81,19 @@ KernelTimes::Measured KernelTimes::find(const KernelCall& call) const {
   return {};
 }
 
-/// Of the measured times that the estimate rests on, over those of the curve there.
-double KernelTimes::log_ratio(const MeasuredTable& table, const Estimate& estimate,
+/// Of the measured times that the estimate rests on, over those of the curve there, on the GPU kind
+/// that was measured.
+double KernelTimes::log_ratio(const Measured& measured, const Estimate& estimate,
                               const KernelCall& call) const {
+  const MeasuredTable& table = *measured.table;
+  const Peaks& peaks = measured.of_this_gpu ? peaks_ : like_peaks_;
   const Direction direction = table.key().backward ? Direction::backward : Direction::forward;
   double out = 0;
   for (std::size_t i = 0; i < estimate.size; ++i) {
     const Estimate::Part& part = estimate.parts.at(i);
     const MeasuredPoint& point = table.points()[part.point];
     const KernelCall there = kernel_call(call.op, point.shape, direction, call.kernel);
-    out += part.weight * std::log(point.time_us * micro / curve(there).value);
+    out += part.weight * std::log(point.time_us * micro / curve(there, peaks).value);
   }
   return out;
 }
@@ -89,7 +105,7 @@ KernelTime KernelTimes::of(const KernelCall& call) const {
   if (measured.table != nullptr) {
     out.table = measured.table;
     out.estimate = measured.table->estimate(call.shape);
-    out.seconds = out.curve * std::exp(log_ratio(*measured.table, out.estimate, call));
+    out.seconds = out.curve * std::exp(log_ratio(measured, out.estimate, call));
     out.evidence = out.estimate.evidence;
     const bool backward = call.direction == Direction::backward;
     const bool direct =

@@ -25,10 +25,8 @@ struct Peaks {
   FlopsPerSecond half;
   BytesPerSecond memory;
 };
-/// Seconds of a kernel by its class's curve, where memory-bound kernels reach this share of the
-/// memory's rate.
-Seconds curve_time(const KernelCall& call, const KernelCurve& curve, double memory_efficiency,
-                   const Peaks& peaks);
+/// Seconds of a kernel by its class's curve, whose memory_efficiency is set.
+Seconds curve_time(const KernelCall& call, const KernelCurve& curve, const Peaks& peaks);
 
 /// Seconds of kernels on one GPU kind, at full rate: from measured points where the calibration has
 /// a table of the operation, else from the curve of its class. The calibration outlives it.
@@ -51,10 +49,12 @@ class KernelTimes {
     bool of_this_gpu = true;  ///< false: of the kind that it is like
   };
   Measured find(const KernelCall& call) const;
-  double log_ratio(const MeasuredTable& table, const Estimate& estimate,
+  double log_ratio(const Measured& measured, const Estimate& estimate,
                    const KernelCall& call) const;
+  Seconds curve(const KernelCall& call, const Peaks& peaks) const;
 
   Peaks peaks_;
+  Peaks like_peaks_;  ///< of the kind that it is like
   std::array<KernelCurve, kernel_class_count> curves_;
   const std::vector<MeasuredTable>* own_;
   const std::vector<MeasuredTable>* like_;

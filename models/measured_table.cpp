@@ -23,7 +23,7 @@ using Tree = bg::index::rtree<Entry, bg::index::rstar<16>>;
 
 constexpr std::size_t neighbours = 4;
 constexpr double widest_gap = 2;     // octaves between two points of a bracket
-constexpr double farthest_near = 1;  // octaves to the nearest of several points
+constexpr double farthest_near = 1;  // octaves to each of several points around a shape
 
 using Logs = std::array<double, most_axes>;
 
@@ -148,7 +148,9 @@ void MeasuredTable::Data::nearest(const Logs& at, Estimate& out) const {
     found.emplace_back(distance(logs[it->second], at), it->second);
   }
   std::sort(found.begin(), found.end());  // equally far ones too come in one order
-  bool inside = found.front().first <= farthest_near;
+  const std::uint32_t nearest_point = found.front().second;
+  std::erase_if(found, [](const auto& entry) { return entry.first > farthest_near; });
+  bool inside = !found.empty();
   for (std::size_t a = 0; a < axes() && inside; ++a) {
     double low = std::numeric_limits<double>::infinity();
     double high = -low;
@@ -159,7 +161,7 @@ void MeasuredTable::Data::nearest(const Logs& at, Estimate& out) const {
     inside = low <= at.at(a) && at.at(a) <= high;
   }
   if (!inside) {
-    out.add({found.front().second, 1});
+    out.add({nearest_point, 1});
     out.evidence = Evidence::extrapolated;
     return;
   }

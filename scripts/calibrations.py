@@ -73,7 +73,7 @@ class Zebroid:
 
 def tidy(row):
     """Four digits are more than a fit knows."""
-    kept = {key: row[key] for key in ("efficiency", "half_size", "launch_us")}
+    kept = {key: row[key] for key in ("efficiency", "half_size", "memory_efficiency", "launch_us") if key in row}
     out = {key: float(f"{value:.4g}") if value > 1e-3 else 0 for key, value in kept.items()}
     source = row["source"]
     for file, repository in SOURCES.items():

@@ -60,6 +60,13 @@ KernelCurve fitted(const std::vector<TimedCall>& calls, const GpuSpec& gpu,
   KernelCurve out = fit_curve(calls, memory, {gpu.half_peak, gpu.memory_bandwidth});
   out.evidence = Evidence::interpolated;
   if (known) out.backward = known->backward;
+  const KernelCall& first = calls.front().call;
+  if (first.direction == Direction::backward && first.op != MeasuredOp::elementwise) {
+    // What was fitted is the rate of the backward kernel, efficiency * backward.
+    const double rate = out.efficiency;
+    out.efficiency = std::min(rate / out.backward, 1.0);
+    out.backward = rate / out.efficiency;
+  }
   return out;
 }
 
@@ -179,21 +186,30 @@ std::string source_text(const MeasuredGroup& group, const FitReport& report) {
   return out;
 }
 
-/// The largest group of each class on each GPU; elementwise kernels are fitted as one.
+/// The largest group of each class on each GPU, of forward kernels where there is one; elementwise
+/// kernels are fitted as one.
 class Curves {
  public:
   void add(const MeasuredGroup& group, const FitReport& report) {
     Entry& entry = entries_[{group.gpu_name, class_of(group.key.op)}];
     const bool pooled = group.key.op == MeasuredOp::elementwise;
-    if (!pooled && group.points.size() <= entry.calls.size()) return;
+    if (!pooled && !entry.calls.empty()) {
+      if (group.key.backward && entry.calls.front().call.direction == Direction::forward) return;
+      const bool better =
+          !group.key.backward && entry.calls.front().call.direction == Direction::backward;
+      if (!better && group.points.size() <= entry.calls.size()) return;
+    }
     if (!pooled) entry = {};
     const std::vector<TimedCall> calls = timed_calls(group, group.points);
     entry.gpu = group.gpu;
     entry.calls.insert(entry.calls.end(), calls.begin(), calls.end());
-    entry.source += (entry.source.empty() ? "" : "; ") + source_text(group, report);
-    if (pooled)
-      entry.source =
-          fmt::format("fit to {} points of {}", entry.calls.size(), fmt::join(group.sources, ", "));
+    if (!pooled) {
+      entry.source = source_text(group, report);
+      return;
+    }
+    entry.files.insert(group.sources.begin(), group.sources.end());
+    entry.source =
+        fmt::format("fit to {} points of {}", entry.calls.size(), fmt::join(entry.files, ", "));
   }
 
   void fit(const Calibration& base, Calibration& out) const {
@@ -215,6 +231,7 @@ class Curves {
   struct Entry {
     const GpuSpec* gpu = nullptr;
     std::vector<TimedCall> calls;
+    std::set<std::string> files;
     std::string source;
   };
   std::map<std::pair<std::string, KernelClass>, Entry> entries_;

@@ -12,10 +12,10 @@ struct TimedCall {
   Seconds time;
 };
 
-/// The efficiency, half size and constant part whose curve has the least mean logarithmic error,
-/// where every octave of work (FLOPs, else bytes) counts the same however many points it has. At
-/// least one call, all of one class. Of the result only these three are set. `memory_efficiency` is
-/// not used for elementwise calls: it is what they are fitted for.
+/// The efficiency, half size, memory efficiency and constant part whose curve has the least mean
+/// logarithmic error, where every octave of work (FLOPs, else bytes) counts the same however many
+/// points it has. At least one call, all of one class. Of the result only these are set. The memory
+/// efficiency begins at `memory_efficiency`, and stays there where no call is bound by memory.
 KernelCurve fit_curve(const std::vector<TimedCall>& calls, double memory_efficiency,
                       const Peaks& peaks);
 

@@ -95,7 +95,7 @@ class Grouping {
       shape = {static_cast<std::uint32_t>(sample.shape[1]),
                static_cast<std::uint32_t>(sample.shape[2])};
     }
-    const std::string gpu = *spec != nullptr ? (*spec)->name : sample.gpu;
+    const std::string gpu = name_in_catalogue(sample.gpu);
     raw_[{gpu, key, shape}].push_back(&sample);
     specs_[gpu] = *spec;
   }
@@ -112,7 +112,8 @@ class Grouping {
  private:
   /// The kind; nullptr inside for a collective over several; nothing when one is not known.
   std::optional<const GpuSpec*> spec_of(const Sample& sample) {
-    const std::vector<std::string> kinds = kinds_in(sample.gpu);
+    std::vector<std::string> kinds = kinds_in(sample.gpu);
+    if (position_of(sample.gpu, known_)) kinds = {sample.gpu};  // a name may hold a + itself
     const GpuSpec* spec = nullptr;
     for (const std::string& kind : kinds) {
       const auto at = position_of(kind, known_);
@@ -131,7 +132,31 @@ class Grouping {
     return std::nullopt;
   }
 
+  /// Of known kinds: each as `known` writes it, in the order of group names.
+  std::string name_in_catalogue(const std::string& gpu) const {
+    if (const auto at = position_of(gpu, known_)) return known_[*at].name;
+    std::vector<std::string> kinds = kinds_in(gpu);
+    for (std::string& kind : kinds) kind = known_[*position_of(kind, known_)].name;
+    return name_of_group(std::move(kinds));
+  }
+
+  /// Whether a calibration file can hold it.
+  bool is_in_range(const Sample& sample) {
+    constexpr double least_us = 1e-6;
+    constexpr double most_us = 1e10;
+    constexpr double most_ranks = 1 << 20U;
+    const double time_us = sample.time.value / micro;
+    const bool few_ranks = !is_collective(sample.op) ||
+                           (sample.shape[1] <= most_ranks && sample.shape[2] <= most_ranks);
+    if (few_ranks && time_us >= least_us && time_us <= most_us) return true;
+    tally_.add(few_ranks ? "a time below 1e-6 or above 1e10 us; left out"
+                         : "more than 1048576 ranks; left out",
+               place_of(sample));
+    return false;
+  }
+
   bool is_sound(const Sample& sample, const GpuSpec* gpu) {
+    if (!is_in_range(sample)) return false;
     const auto axes = axes_of(sample.op).size();
     for (std::size_t a = 0; a < axes; ++a) {
       if (sample.shape.at(a) >= 1) continue;
