@@ -30,7 +30,7 @@ TEST(AlphaBetaFit, RecoversOneLine) {
   ASSERT_THAT(got, SizeIs(1));
   EXPECT_EQ(got[0].from_bytes, kilo);
   EXPECT_NEAR(got[0].alpha_us, 20, 1e-6);
-  EXPECT_NEAR(got[0].GBps, 10, 1e-6);
+  EXPECT_NEAR(got[0].algbw_GBps, 10, 1e-6);
 }
 
 TEST(AlphaBetaFit, FindsWhereASecondRegimeBegins) {
@@ -40,10 +40,10 @@ TEST(AlphaBetaFit, FindsWhereASecondRegimeBegins) {
   ASSERT_THAT(got, SizeIs(2));
   EXPECT_EQ(got[0].from_bytes, kilo);
   EXPECT_NEAR(got[0].alpha_us, 10, 1e-6);
-  EXPECT_NEAR(got[0].GBps, 1, 1e-6);
+  EXPECT_NEAR(got[0].algbw_GBps, 1, 1e-6);
   EXPECT_EQ(got[1].from_bytes, mega);
   EXPECT_NEAR(got[1].alpha_us, 200, 1e-6);
-  EXPECT_NEAR(got[1].GBps, 20, 1e-6);
+  EXPECT_NEAR(got[1].algbw_GBps, 20, 1e-6);
 }
 
 TEST(AlphaBetaFit, DoesNotSplitALineThatScattersALittle) {
@@ -65,8 +65,8 @@ TEST(AlphaBetaFit, HasNoAlphaBelowZero) {
 TEST(AlphaBetaFit, HasNoRateBelowZeroWhereTimesFall) {
   const auto got = fit_alpha_beta(transfers(1, 8, [](double bytes) { return 50 - bytes; }));
   for (const AlphaBeta& piece : got) {
-    EXPECT_GT(piece.GBps, 0);
-    EXPECT_LE(piece.GBps, 1e9);
+    EXPECT_GT(piece.algbw_GBps, 0);
+    EXPECT_LE(piece.algbw_GBps, 1e9);
     EXPECT_NEAR(time_of({piece}, 4).value * 1e6, 46, 3);
   }
 }
@@ -82,7 +82,7 @@ TEST(AlphaBetaFit, OfTwoTransfersGoesThroughBoth) {
   const auto got = fit_alpha_beta({{1000, 21}, {100000, 120}});
   ASSERT_THAT(got, SizeIs(1));
   EXPECT_NEAR(got[0].alpha_us, 20, 1e-9);
-  EXPECT_NEAR(got[0].GBps, 1, 1e-9);
+  EXPECT_NEAR(got[0].algbw_GBps, 1, 1e-9);
 }
 
 RC_GTEST_PROP(AlphaBetaFit, IsSoundForAnyTimes, ()) {
@@ -100,8 +100,8 @@ RC_GTEST_PROP(AlphaBetaFit, IsSoundForAnyTimes, ()) {
     RC_ASSERT(i == 0 || got[i].from_bytes > got[i - 1].from_bytes);
     RC_ASSERT(got[i].alpha_us >= 0);
     RC_ASSERT(std::isfinite(got[i].alpha_us));
-    RC_ASSERT(got[i].GBps > 0);
-    RC_ASSERT(got[i].GBps <= 1e9);
+    RC_ASSERT(got[i].algbw_GBps > 0);
+    RC_ASSERT(got[i].algbw_GBps <= 1e9);
   }
 }
 

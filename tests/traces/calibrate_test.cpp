@@ -110,7 +110,7 @@ TEST(Calibrate, OfNothingIsNothing) {
 }
 
 TEST(Calibrate, AsksNowAndThenWhetherToStop) {
-  const auto stop = [] { throw std::runtime_error("stop"); };
+  const auto stop = [](std::size_t, std::size_t) { throw std::runtime_error("stop"); };
   EXPECT_THROW(calibrate({sound_gemm(1024)}, gpu_catalogue(), load_calibration({}), stop),
                std::runtime_error);
 }
@@ -371,7 +371,7 @@ TEST(CalibrateCollectives, AreFittedByTheShapeOfTheirGroup) {
   EXPECT_NEAR(a40.collectives[0].pieces.at(0).alpha_us, 20, 1e-3);
   EXPECT_EQ(a40.collectives[1].ranks, 8U);
   EXPECT_EQ(a40.collectives[1].ranks_per_node, 4U);
-  EXPECT_NEAR(a40.collectives[1].pieces.at(0).GBps, 2, 1e-3);
+  EXPECT_NEAR(a40.collectives[1].pieces.at(0).algbw_GBps, 2, 1e-3);
   ASSERT_THAT(a40.tables, SizeIs(1)) << "shared by all shapes of groups";
   EXPECT_THAT(a40.tables[0].points(), SizeIs(2 * 19));
   EXPECT_FALSE(collective_time(a40, MeasuredOp::all_reduce, {2, 2}, 1024));
