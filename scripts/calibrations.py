@@ -13,7 +13,8 @@ import sys
 import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-FIGURES = ROOT / "configs" / "figures"
+CONFIGS = ROOT / "configs"
+FIGURES = CONFIGS / "figures"
 DATE = "2026-11"
 AIC = "ai-dynamo/aiconfigurator at 095f58a5"
 VIDUR = "microsoft/vidur at 7d475133"
@@ -258,8 +259,8 @@ def t4(zebroid, of_l40s):
                     "L40S.", {"gemm": gemm, "attention_core": core})
 
 
-def write(path, content):
-    path.write_text(json.dumps(content, indent=1) + "\n")
+def text_of(content):
+    return json.dumps(content, indent=1) + "\n"
 
 
 def main():
@@ -268,7 +269,7 @@ def main():
     parser.add_argument("--zebroid", type=pathlib.Path, default=ROOT / "build" / "release" / "zebroid")
     parser.add_argument("--a40-attention", type=float, default=A40_FITTED,
                         help="the fitted efficiency [%(default)s]")
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "configs", help="[%(default)s]")
+    parser.add_argument("--check", action="store_true", help="compare with the files, write nothing")
     arguments = parser.parse_args()
     missing = [name for name in SOURCES if not (arguments.tables / name).exists()]
     if missing:
@@ -281,10 +282,14 @@ def main():
     unfitted = a40(zebroid, A40_UNFITTED)
     shipped = {"a100.json": a100(zebroid), "a40.json": of_a40, "l40s.json": of_l40s, "h100.json": of_h100,
                "h200.json": h200(zebroid, of_h100), "t4.json": t4(zebroid, of_l40s), "v100.json": of_v100}
-    for name, content in shipped.items():
-        write(arguments.output / "calibrations" / name, content)
+    files = {CONFIGS / "calibrations" / name: text_of(content) for name, content in shipped.items()}
     for name, content in figure_2_alone(unfitted, v100(zebroid, unfitted)).items():
-        write(arguments.output / "validation" / name, content)
+        files[CONFIGS / "validation" / name] = text_of(content)
+    for path, text in files.items():
+        if not arguments.check:
+            path.write_text(text)
+        elif path.read_text() != text:
+            sys.exit(f"{path} is not what this build makes of the tables; run scripts/calibrations.py")
 
 
 if __name__ == "__main__":

@@ -136,7 +136,9 @@ class Grouping {
   std::string name_in_catalogue(const std::string& gpu) const {
     if (const auto at = position_of(gpu, known_)) return known_[*at].name;
     std::vector<std::string> kinds = kinds_in(gpu);
-    for (std::string& kind : kinds) kind = known_[*position_of(kind, known_)].name;
+    for (std::string& kind : kinds) {
+      if (const auto at = position_of(kind, known_)) kind = known_[*at].name;
+    }
     return name_of_group(std::move(kinds));
   }
 
