@@ -114,6 +114,24 @@ Json calibration_file(const Calibrated& calibrated, bool curves_only) {
   return {{"schema", "zebroid.calibration/2"}, {"kinds", kinds}};
 }
 
+/// Outputs are neither inputs nor each other.
+void refuse_overwriting(const CalibrateRequest& request) {
+  std::vector<std::string> taken = request.files;
+  for (const auto& [flag, file] :
+       {std::pair{"--output", request.output}, std::pair{"--samples", request.samples_output}}) {
+    if (!file) continue;
+    const auto same = [&](const std::string& other) {
+      std::error_code none;
+      return other == *file || std::filesystem::equivalent(other, *file, none);
+    };
+    if (std::any_of(taken.begin(), taken.end(), same)) {
+      throw Error(ErrorKind::input,
+                  fmt::format("{} {}: would overwrite another file of this command", flag, *file));
+    }
+    taken.push_back(*file);
+  }
+}
+
 Calibrated calibrated_from(const std::vector<Sample>& samples, const std::vector<GpuSpec>& known,
                            const Output& output) {
   std::optional<Progress> progress;
@@ -128,6 +146,7 @@ Calibrated calibrated_from(const std::vector<Sample>& samples, const std::vector
 
 int calibrate_command(const CalibrateRequest& request, const std::optional<std::string>& cluster,
                       const Output& output) {
+  refuse_overwriting(request);
   const std::vector<std::filesystem::path> paths(request.files.begin(), request.files.end());
   const std::vector<GpuSpec> known = known_gpus(cluster);
   if (request.gpu && !position_of(*request.gpu, known)) {

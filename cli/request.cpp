@@ -371,6 +371,7 @@ std::string Resolver::identity() const {
   for (const auto& [gpu, known] : calibration_.gpus) {
     out["calibration"].push_back(to_json(known, {gpu}, ""));
   }
+  for (const LinkRate& link : calibration_.links) out["links"].push_back(to_json(link));
   std::string text = to_text(out) + identity_of(base_["routing"]["spec"]);
   for (const std::string& setting : request_.settings) {
     text += identity_of(parse_setting(setting).second);
@@ -395,14 +396,7 @@ Resolved Resolver::resolve(const std::vector<std::pair<std::string, Json>>& chan
   Faults faults;
   const Cluster cluster = read_cluster(JsonView(with_cluster, faults).at("cluster"));
   faults.throw_if_any();
-  resolved["calibration"] = to_json(calibration_, cluster.kinds, [&] {
-    Faults ignored;  // read_scenario finds them again
-    const JsonDocument model{"scenario: /model", "", resolved["model"]};
-    const Training training =
-        zebroid::read_training(JsonView(with_cluster, ignored).at("training"));
-    return likely_kernels(read_model(model, resolved["model_name"].get<std::string>()),
-                          training.sequence_length);
-  });
+  resolved["calibration"] = to_json(calibration_, cluster.kinds);
   for (const auto& [path, value] : late) set_field(resolved, path, value);
   Resolved out{read_scenario({"scenario", "", std::move(resolved)}), BatchRule::given};
   std::uint64_t& batch = out.scenario.training.global_batch_sequences;

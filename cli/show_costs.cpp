@@ -71,6 +71,11 @@ Json kernel_json(const KernelCall& call, const KernelTimes& times, const GpuSpec
 }
 
 Json collective_json(const KernelSpec& spec, const Scenario& scenario, const std::string& gpu) {
+  constexpr double most_ranks = 1 << 20U;
+  if (spec.shape[1] > most_ranks || spec.shape[2] > most_ranks) {
+    throw Error(ErrorKind::input,
+                fmt::format("'{}': more than {:.0f} ranks", text_of(spec), most_ranks));
+  }
   const GroupShape group{static_cast<std::uint32_t>(spec.shape[1]),
                          static_cast<std::uint32_t>(spec.shape[2])};
   const auto known = scenario.calibration.gpus.find(gpu);
@@ -190,9 +195,7 @@ std::string kernel_text(const Json& kernel, const std::string& gpu) {
 
 int show_costs_command(const Request& request, const std::vector<std::string>& kernels,
                        const Output& output) {
-  Scenario scenario = Resolver(request, {"zebra"}).resolve({}).scenario;
-  // The scenario keeps what its own model needs; here anything may be asked for.
-  scenario.calibration = load_calibration(request.calibrations);
+  const Scenario scenario = Resolver(request, {"zebra"}).resolve({}).scenario;
   Json gpus = Json::array();
   std::string text;
   for (const GpuSpec& gpu : scenario.cluster.kinds) {

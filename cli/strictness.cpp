@@ -11,6 +11,7 @@
 #include "cli/kernel_spec.hpp"
 #include "cli/terminal.hpp"
 #include "core/error.hpp"
+#include "models/collective_times.hpp"
 #include "schedule/critical_path.hpp"
 #include "schedule/exchange_times.hpp"
 #include "schedule/predicted_load.hpp"
@@ -98,11 +99,12 @@ class Weighing {
     const auto run = collective_run(schedule_, scenario_.cluster, group, *collective,
                                     load_.messages(group, schedule_.groups[group.value], op));
     if (!run) return "";
-    return text_of(KernelSpec{run->op,
-                              "",
-                              Direction::forward,
-                              {run->bytes, static_cast<double>(run->group.ranks),
-                               static_cast<double>(run->group.ranks_per_node)}});
+    return text_of(
+        KernelSpec{run->op,
+                   "",
+                   Direction::forward,
+                   {nccl_size(run->bytes, run->group.ranks), static_cast<double>(run->group.ranks),
+                    static_cast<double>(run->group.ranks_per_node)}});
   }
 
   const std::string& kind_of(RankId rank) const {
@@ -120,8 +122,7 @@ class Weighing {
 };
 
 /// The nccl-tests program that measures a collective.
-std::string nccl_command(const std::string& missing) {
-  const KernelSpec spec = parse_kernel_spec(missing);
+std::string_view program_of(MeasuredOp op) {
   static const std::map<MeasuredOp, std::string_view> programs = {
       {MeasuredOp::all_to_all, "alltoall_perf"},
       {MeasuredOp::all_reduce, "all_reduce_perf"},
@@ -129,27 +130,30 @@ std::string nccl_command(const std::string& missing) {
       {MeasuredOp::reduce_scatter, "reduce_scatter_perf"},
       {MeasuredOp::broadcast, "broadcast_perf"},
       {MeasuredOp::send_recv, "sendrecv_perf"}};
-  return fmt::format(
-      "mpirun -np {:.0f} --map-by ppr:{:.0f}:node {} -b {:.0f} -e {:.0f} -g 1 >> "
-      "nccl.log",
-      spec.shape[1], spec.shape[2], programs.at(spec.op), spec.shape[0], spec.shape[0]);
+  return programs.at(op);
 }
 
 /// One command per GPU kind and per exchange, then those that use what they measured.
 std::vector<std::string> commands(const std::vector<WeakCosts>& weak) {
   std::map<std::string, std::vector<std::string>> by_gpu;
   std::vector<std::string> out;
-  std::vector<std::string> files;
+  std::set<std::string> logs;  // named after the program: old versions do not print it
   for (const WeakCosts& costs : weak) {
     for (const std::string& missing : costs.missing) {
-      if (costs.gpu.empty()) {
-        out.push_back(nccl_command(missing));
-      } else {
+      if (!costs.gpu.empty()) {
         by_gpu[costs.gpu].push_back(missing);
+        continue;
       }
+      const KernelSpec spec = parse_kernel_spec(missing);
+      const std::string log = fmt::format("{}.log", program_of(spec.op));
+      logs.insert(log);
+      out.push_back(fmt::format(
+          "mpirun -np {:.0f} --map-by ppr:{:.0f}:node {} -b {:.0f} -e {:.0f} "
+          "-g 1 >> {}",
+          spec.shape[1], spec.shape[2], program_of(spec.op), spec.shape[0], spec.shape[0], log));
     }
   }
-  if (!out.empty()) files.emplace_back("nccl.log");
+  std::vector<std::string> files(logs.begin(), logs.end());
   for (const auto& [gpu, missing] : by_gpu) {
     files.push_back(gpu + ".csv");
     out.push_back(fmt::format("python3 scripts/measure_kernels.py --gpu {} '{}' > {}", gpu,
@@ -162,16 +166,30 @@ std::vector<std::string> commands(const std::vector<WeakCosts>& weak) {
 }
 
 std::vector<WeakCosts> weak_costs(const std::vector<PredictedJob>& jobs, Evidence least) {
-  std::vector<WeakCosts> out;
+  std::map<std::string, WeakCosts> by_name;
   for (const PredictedJob& predicted : jobs) {
     const Plan& plan = predicted.job.plan;
     Weighing weighing(plan.schedule, predicted.job.scenario, least);
     for (const CriticalStep& step : critical_path(plan.schedule, plan.timeline)) {
       weighing.add(step);
     }
-    const std::vector<WeakCosts> weak = weighing.weak();
-    out.insert(out.end(), weak.begin(), weak.end());
+    for (const WeakCosts& weak : weighing.weak()) {
+      WeakCosts& all = by_name
+                           .try_emplace(weak.name, WeakCosts{.gpu = weak.gpu,
+                                                             .name = weak.name,
+                                                             .worst = Evidence::measured})
+                           .first->second;
+      all.share = std::max(all.share, weak.share);
+      all.worst = std::max(all.worst, weak.worst);
+      std::set<std::string> missing(all.missing.begin(), all.missing.end());
+      missing.insert(weak.missing.begin(), weak.missing.end());
+      all.missing.assign(missing.begin(), missing.end());
+    }
   }
+  std::vector<WeakCosts> out;
+  for (const auto& [name, weak] : by_name) out.push_back(weak);
+  std::stable_sort(out.begin(), out.end(),
+                   [](const WeakCosts& a, const WeakCosts& b) { return a.share > b.share; });
   return out;
 }
 

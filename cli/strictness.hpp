@@ -20,7 +20,7 @@ struct WeakCosts {
 };
 
 /// Where the request asks for evidence puts "strict" into a result of these jobs, and returns the
-/// classes whose weak part is at least 2 % of a job's critical path, the largest first.
+/// classes whose weak part is at least 2 % of the critical path of a job, the largest first.
 std::vector<WeakCosts> judge_evidence(const std::vector<PredictedJob>& jobs,
                                       std::optional<Evidence> least, Json& result);
 /// 0, or 4 after saying on stderr why the evidence of `title` is not enough.

@@ -106,7 +106,10 @@ constexpr const char* any_flash_gpu = "* (flash_attention)";
 void read_kind(const JsonView& view, Calibration& calibration) {
   view.only_keys({"gpus", "kernels", "tables", "collectives", "notes"});
   std::vector<std::string> gpus;
-  for (const JsonView& name : view.at("gpus").elements()) gpus.push_back(name.text());
+  for (const JsonView& name : view.at("gpus").elements()) {
+    const auto known = position_of(name.text(), gpu_catalogue());  // in any case
+    gpus.push_back(known ? gpu_catalogue()[*known].name : name.text());
+  }
   if (gpus.empty()) view.at("gpus").fault("expected the names of the GPUs that the rows describe");
   GpuCalibration read;
   if (const auto kernels = view.find("kernels")) {
@@ -158,23 +161,6 @@ bool is_made_of(std::string_view name, const std::set<std::string, std::less<>>&
     if (ends_one) starts.push_back(end + 1);
   } while (end++ < name.size());
   return false;
-}
-
-bool is_large(const MeasuredTable& table) {
-  constexpr std::size_t most = 256;
-  return table.points().size() > most && !is_collective(table.key().op);
-}
-
-/// What these calls rest on.
-MeasuredTable cut(const MeasuredTable& table, const std::vector<KernelCall>& calls) {
-  std::set<std::uint32_t> kept;
-  for (const KernelCall& call : calls) {
-    if (call.op != table.key().op) continue;
-    const Estimate estimate = table.estimate(call.shape);
-    for (std::size_t i = 0; i < estimate.size; ++i) kept.insert(estimate.parts.at(i).point);
-  }
-  if (kept.empty()) return table;
-  return table.only({kept.begin(), kept.end()});
 }
 
 }  // namespace
@@ -266,8 +252,7 @@ Calibration read_calibration(const JsonView& view) {
   return out;
 }
 
-Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
-             const std::function<std::vector<KernelCall>()>& calls) {
+Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds) {
   Json out = Json::object();
   for (const GpuSpec& gpu : kinds) {
     Json& kind = out[gpu.name] = Json::object();
@@ -276,11 +261,9 @@ Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
       if (curve) kind[kernel_names()[k]] = to_json(*curve);
     }
   }
-  std::vector<KernelCall> asked;
   for (const std::string& gpu : names_of(calibration, kinds)) {
     for (const MeasuredTable& table : calibration.tables(gpu)) {
-      if (is_large(table) && asked.empty()) asked = calls();
-      out[gpu]["tables"].push_back((is_large(table) ? cut(table, asked) : table).to_json());
+      out[gpu]["tables"].push_back(table.to_json());
     }
     for (const CollectiveFit& fit : calibration.gpus.at(gpu).collectives) {
       out[gpu]["collectives"].push_back(to_json(fit));

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -14,8 +13,8 @@
 #include "models/collectives.hpp"
 #include "models/evidence.hpp"
 #include "models/gpu.hpp"
-#include "models/kernels.hpp"
 #include "models/link_rates.hpp"
+#include "models/measured.hpp"
 #include "models/measured_table.hpp"
 
 namespace zebroid {
@@ -34,8 +33,8 @@ struct KernelCurve {
   double efficiency = 0;  ///< of half_peak or of memory_bandwidth, for large sizes; 0 = no curve
   double half_size = 0;   ///< size at which half of that efficiency is reached
   double memory_efficiency = 0;  ///< 0 = the efficiency of the class memory_bound
-  double backward = 1;    ///< rate of the backward kernel over the forward kernel's
-  Seconds launch;         ///< constant part of one kernel
+  double backward = 1;           ///< rate of the backward kernel over the forward kernel's
+  Seconds launch;                ///< constant part of one kernel
   double rate = 1;  ///< what-if: all kernels of the class, measured ones too, run at this multiple
   Evidence evidence = Evidence::roofline;
   std::string source;
@@ -73,11 +72,9 @@ std::vector<std::string> names_of(const Calibration& calibration,
 Calibration load_calibration(const std::vector<std::string>& extra);
 /// {gpu: {class: {...}, "tables": [...]}, "links": [...]}, as a resolved scenario holds it.
 Calibration read_calibration(const JsonView& view);
-/// For these kinds, every default written out, the links, and what was measured on groups of these
-/// kinds or on kinds that they are like. Of large tables only the points that these calls rest on;
-/// asked for when there is a large one.
-Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds,
-             const std::function<std::vector<KernelCall>()>& calls);
+/// For these kinds, every default written out, with the tables and collectives of kinds that they
+/// are like and of groups of several, and all links.
+Json to_json(const Calibration& calibration, const std::vector<GpuSpec>& kinds);
 /// One kind of a calibration file: {gpus, notes, kernels, tables}.
 Json to_json(const GpuCalibration& calibration, const std::vector<std::string>& gpus,
              const std::string& notes);

@@ -8,6 +8,12 @@
 
 namespace zebroid {
 
+double nccl_size(double bytes, std::uint32_t ranks) {
+  constexpr double alignment = 16;  // bytes of a rank's part
+  const double unit = alignment * ranks;
+  return std::max(1.0, std::round(bytes / unit)) * unit;
+}
+
 std::optional<CollectiveTime> collective_time(const GpuCalibration& calibration, MeasuredOp op,
                                               const GroupShape& group, double bytes) {
   constexpr double micro = 1e-6;
@@ -17,19 +23,42 @@ std::optional<CollectiveTime> collective_time(const GpuCalibration& calibration,
       });
   if (fit == calibration.collectives.end()) return std::nullopt;
   CollectiveTime out{time_of(fit->pieces, bytes) / fit->rate, fit->evidence, &*fit, nullptr, {}};
-  const auto table = std::find_if(calibration.tables.begin(), calibration.tables.end(),
-                                  [&](const MeasuredTable& t) { return t.key().op == op; });
+  Shape shape = {bytes, static_cast<double>(group.ranks),
+                 static_cast<double>(group.ranks_per_node)};
+  const auto table = std::find_if(
+      calibration.tables.begin(), calibration.tables.end(), [&](const MeasuredTable& t) {
+        const Shape& first = t.points().front().shape;
+        return t.key().op == op && first[1] == shape[1] && first[2] == shape[2];
+      });
   if (table == calibration.tables.end()) return out;
-  const Shape shape = {bytes, static_cast<double>(group.ranks),
-                       static_cast<double>(group.ranks_per_node)};
-  const Estimate estimate = table->estimate(shape);
+  Estimate estimate = table->estimate(shape);
+  if (estimate.evidence != Evidence::measured) {
+    Shape nearby = shape;
+    nearby[0] = nccl_size(bytes, group.ranks);
+    const Estimate other = table->estimate(nearby);
+    if (other.evidence == Evidence::measured) {
+      estimate = other;
+      shape = nearby;
+    }
+  }
+  // As the pieces grow; but across the border of two, which may not meet, straight in logarithms.
+  const std::size_t piece = piece_at(fit->pieces, shape[0]);
+  bool one_piece = true;
+  for (std::size_t i = 0; i < estimate.size; ++i) {
+    const Shape& there = table->points()[estimate.parts.at(i).point].shape;
+    one_piece = one_piece && piece_at(fit->pieces, there[0]) == piece;
+  }
+  const bool beyond = estimate.evidence == Evidence::extrapolated;
+  const auto reference = [&](double size) {
+    return one_piece || beyond ? time_of(fit->pieces, size) : Seconds{1};
+  };
   double log_ratio = 0;
   for (std::size_t i = 0; i < estimate.size; ++i) {
     const MeasuredPoint& point = table->points()[estimate.parts.at(i).point];
-    const Seconds there = time_of(fit->pieces, point.shape[0]);
-    log_ratio += estimate.parts.at(i).weight * std::log(point.time_us * micro / there.value);
+    const double there = reference(point.shape[0]).value;
+    log_ratio += estimate.parts.at(i).weight * std::log(point.time_us * micro / there);
   }
-  out.seconds = out.seconds * std::exp(log_ratio);
+  out.seconds = reference(shape[0]) * std::exp(log_ratio) / fit->rate;
   out.evidence = estimate.evidence;
   out.table = &*table;
   out.estimate = estimate;

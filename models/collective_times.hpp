@@ -25,6 +25,9 @@ struct CollectiveTime {
   Estimate estimate;                     ///< of the table
 };
 
+/// The nearest size that nccl-tests runs: it cuts buffers into equal parts of whole 16 bytes.
+double nccl_size(double bytes, std::uint32_t ranks);
+
 /// Of `bytes` as nccl-tests counts them; nothing where no group of this shape was measured. The
 /// calibration outlives the answer.
 std::optional<CollectiveTime> collective_time(const GpuCalibration& calibration, MeasuredOp op,

@@ -4,12 +4,17 @@
 
 namespace zebroid {
 
+std::size_t piece_at(const std::vector<AlphaBeta>& pieces, double bytes) {
+  std::size_t piece = 0;
+  while (piece + 1 < pieces.size() && pieces[piece + 1].from_bytes <= bytes) ++piece;
+  return piece;
+}
+
 Seconds time_of(const std::vector<AlphaBeta>& pieces, double bytes) {
   constexpr double micro = 1e-6;
   constexpr double giga = 1e9;
-  auto piece = pieces.begin();
-  while (piece + 1 != pieces.end() && (piece + 1)->from_bytes <= bytes) ++piece;
-  return {piece->alpha_us * micro + bytes / (piece->algbw_GBps * giga)};
+  const AlphaBeta& piece = pieces[piece_at(pieces, bytes)];
+  return {piece.alpha_us * micro + bytes / (piece.algbw_GBps * giga)};
 }
 
 CollectiveFit read_collective_fit(const JsonView& view) {

@@ -33,6 +33,8 @@ struct CollectiveFit {
   friend bool operator==(const CollectiveFit&, const CollectiveFit&) = default;
 };
 
+/// Which of the pieces, at least one, holds for a size.
+std::size_t piece_at(const std::vector<AlphaBeta>& pieces, double bytes);
 Seconds time_of(const std::vector<AlphaBeta>& pieces, double bytes);
 
 CollectiveFit read_collective_fit(const JsonView& view);

@@ -22,15 +22,22 @@ Peaks peaks_of_like(const GpuSpec& gpu) {
   return peaks_of(at ? gpu_catalogue()[*at] : gpu);
 }
 
-/// The largest table of the call's operation and direction.
+/// The table of the call's operation and direction that knows most about its shape; of equally
+/// good ones the largest.
 const MeasuredTable* find_table(const std::vector<MeasuredTable>& tables, const KernelCall& call,
                                 Direction direction) {
   const MeasuredTable* out = nullptr;
+  Evidence best = Evidence::roofline;
   for (const MeasuredTable& table : tables) {
     const MeasuredTable::Key& key = table.key();
     const bool fits = key.op == call.op && key.backward == (direction == Direction::backward) &&
                       (call.op != MeasuredOp::elementwise || key.kernel == call.kernel);
-    if (fits && (out == nullptr || table.points().size() > out->points().size())) out = &table;
+    if (!fits) continue;
+    const Evidence evidence = table.estimate(call.shape).evidence;
+    const bool larger = out != nullptr && table.points().size() > out->points().size();
+    if (out != nullptr && !(evidence < best || (evidence == best && larger))) continue;
+    out = &table;
+    best = evidence;
   }
   return out;
 }

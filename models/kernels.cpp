@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include "core/error.hpp"
@@ -130,14 +129,14 @@ KernelCall core_of(const MoeModel& model, std::uint32_t layer, Direction directi
   return core;
 }
 
-/// 1, 1.41, 2, ... up to `most`, which may be less than 1.
-std::vector<double> half_octaves(double most) {
-  std::vector<double> out = {1};
-  while (out.back() * std::numbers::sqrt2 < most) out.push_back(out.back() * std::numbers::sqrt2);
-  return out;
-}
-
 }  // namespace
+
+const std::vector<std::string>& elementwise_kernels() {
+  static const std::vector<std::string> names = {
+      "rms_norm", "add",   "rope",  "silu_mul",      "activation", "embedding",
+      "permute",  "scale", "group", "cross_entropy", "adamw"};
+  return names;
+}
 
 KernelCall kernel_call(MeasuredOp op, const Shape& shape, Direction direction,
                        std::string_view kernel) {
@@ -213,31 +212,6 @@ std::vector<KernelCall> head_kernels(const MoeModel& model, Direction direction,
   calls.bytes("cross_entropy", per_direction(direction, logit_bytes_forward, logit_bytes_backward) *
                                    tokens * model.vocabulary);
   return calls.take();
-}
-
-std::vector<KernelCall> likely_kernels(const MoeModel& model, double sequence_length) {
-  constexpr double most_rows = 1 << 22U;
-  std::vector<KernelCall> out;
-  const auto add = [&](const std::vector<KernelCall>& calls) {
-    out.insert(out.end(), calls.begin(), calls.end());
-  };
-  const std::vector<double> rows = half_octaves(most_rows);
-  const std::vector<double> experts = half_octaves(2.0 * model.experts);
-  const std::vector<double> sequences = half_octaves(most_rows / sequence_length);
-  for (const Direction direction : {Direction::forward, Direction::backward}) {
-    for (std::uint32_t l = 0; l < model.layers.size(); ++l) {
-      if (l > 1 && model.layers[l] == model.layers[l - 1]) continue;
-      for (const double n : sequences) {
-        add(attention_kernels(model, l, direction, n, sequence_length));
-      }
-    }
-    for (const double n : rows) {
-      add(head_kernels(model, direction, n));
-      add(expert_kernels(model, direction, n, 1));
-      for (const double e : experts) out.push_back(grouped_expert_kernel(model, direction, n, e));
-    }
-  }
-  return out;
 }
 
 std::vector<KernelCall> step_kernels(double parameters) {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct KernelCall {
   bool as_measured = true;
 };
 
+/// Names of elementwise kernels. Modules run all but `activation`, that of an FFN without a gate.
+const std::vector<std::string>& elementwise_kernels();
+
 /// The kernel of an operation at a shape, run once.
 KernelCall kernel_call(MeasuredOp op, const Shape& shape, Direction direction,
                        std::string_view kernel = "");
@@ -50,9 +54,5 @@ KernelCall grouped_expert_kernel(const MoeModel& model, Direction direction, dou
 std::vector<KernelCall> head_kernels(const MoeModel& model, Direction direction, double tokens);
 /// Unscaling, clipping and AdamW of `parameters` parameters.
 std::vector<KernelCall> step_kernels(double parameters);
-
-/// Kernels of all modules of a model in both directions, at a ladder of sizes from one token to the
-/// largest of interest: what a prediction may ask for stands between two of them.
-std::vector<KernelCall> likely_kernels(const MoeModel& model, double sequence_length);
 
 }  // namespace zebroid

@@ -241,7 +241,9 @@ std::optional<MeasuredTable> MeasuredTable::read(const JsonView& view) {
   const std::string op = view.at("op").name_of("operation", ops);
   key.op = static_cast<MeasuredOp>(std::find(ops.begin(), ops.end(), op) - ops.begin());
   key.kernel = view.at("kernel").text();
-  key.dtype = view.at("dtype").text();
+  const bool collective = is_collective(key.op);
+  key.dtype = collective ? view.at("dtype").text()
+                         : view.at("dtype").name_of("half precision", {"bf16", "fp16"});
   key.backward = view.at("direction").name_of("direction", {"forward", "backward"}) == "backward";
   std::vector<std::string> sources;
   for (const JsonView& source : view.at("sources").elements()) sources.push_back(source.text());
@@ -265,6 +267,11 @@ std::optional<MeasuredTable> MeasuredTable::read(const JsonView& view) {
     if (view.faults().all().size() > before) return std::nullopt;
   }
   if (points.empty()) view.at("points").fault("expected at least one measured point");
+  const bool one_group = std::all_of(points.begin(), points.end(), [&](const MeasuredPoint& point) {
+    const Shape& first = points.front().shape;
+    return !collective || (point.shape[1] == first[1] && point.shape[2] == first[2]);
+  });
+  if (!one_group) view.at("points").fault("expected groups of one shape: a table for each");
   std::vector<Shape> shapes;
   for (const MeasuredPoint& point : points) shapes.push_back(point.shape);
   std::sort(shapes.begin(), shapes.end());
@@ -279,7 +286,8 @@ std::string text_of(MeasuredOp op, const Shape& shape) {
   std::string out;
   const auto& axes = axes_of(op);
   for (std::size_t a = 0; a < axes.size(); ++a) {
-    out += fmt::format("{}{}={:.0f}", a > 0 ? " " : "", axes[a], shape.at(a));
+    out += fmt::format("{}{}={:.0f}", a > 0 ? " " : "", axes[a],
+                       std::max(1.0, std::round(shape.at(a))));
   }
   return out;
 }

@@ -32,9 +32,7 @@ Json to_json(const Scenario& scenario) {
   out["cluster"] = to_json(scenario.cluster);
   out["training"] = to_json(scenario.training);
   out["routing"] = to_json(scenario.routing);
-  out["calibration"] = to_json(scenario.calibration, scenario.cluster.kinds, [&] {
-    return likely_kernels(scenario.model, scenario.training.sequence_length);
-  });
+  out["calibration"] = to_json(scenario.calibration, scenario.cluster.kinds);
   return out;
 }
 

@@ -116,6 +116,8 @@ def time_us(row):
 
 def solve(function, target, low, high):
     """The argument at which a function that falls reaches the target."""
+    if not function(low) > target > function(high):
+        sys.exit(f"no argument between {low} and {high} gives {target}")
     for _ in range(22):
         middle = (low + high) / 2
         if function(middle) > target:

@@ -4,6 +4,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/lib.sh
 
+if [[ ${1-} == -* ]]; then
+  sed -n 2p "$0"
+  [[ $1 == -h || $1 == --help ]] && exit
+  exit 2
+fi
 seconds=60
 if [[ ${1-} =~ ^[0-9]+$ ]]; then
   seconds=$1

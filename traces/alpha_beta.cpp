@@ -66,6 +66,15 @@ class Lines {
   std::vector<Sums> sums_;  // of the transfers before each
 };
 
+/// Evenly spread ones where there are many: the fit takes the square of their number.
+std::vector<Transfer> thinned(const std::vector<Transfer>& all) {
+  constexpr std::size_t enough = 1000;
+  if (all.size() <= enough) return all;
+  std::vector<Transfer> out;
+  for (std::size_t i = 0; i < enough; ++i) out.push_back(all[i * all.size() / enough]);
+  return out;
+}
+
 AlphaBeta piece_of(double from_bytes, const Line& line) {
   constexpr double fastest = 1e9;      // GB/s, for a time that does not grow
   constexpr double micro_giga = 1e-3;  // bytes per us -> GB/s
@@ -75,10 +84,11 @@ AlphaBeta piece_of(double from_bytes, const Line& line) {
 
 }  // namespace
 
-std::vector<AlphaBeta> fit_alpha_beta(const std::vector<Transfer>& transfers) {
+std::vector<AlphaBeta> fit_alpha_beta(const std::vector<Transfer>& all) {
   constexpr std::size_t most_pieces = 6;
   constexpr double numbers_per_piece = 3;  // alpha, rate, where it begins
   constexpr double least_variance = 1e-8;  // of a relative error: finer is below any timer
+  const std::vector<Transfer> transfers = thinned(all);
   const std::size_t n = transfers.size();
   const Lines lines(transfers);
   if (n < least_points) return {piece_of(transfers.front().bytes, lines.through(0, n))};

@@ -58,7 +58,8 @@ KernelCurve fitted(const std::vector<TimedCall>& calls, const GpuSpec& gpu,
       base.curve(gpu, KernelClass::memory_bound).value_or(KernelCurve{.efficiency = 1}).efficiency;
   const auto known = base.curve(gpu, kernel);
   KernelCurve out = fit_curve(calls, memory, {gpu.half_peak, gpu.memory_bandwidth});
-  out.evidence = Evidence::interpolated;
+  constexpr std::size_t few = 16;
+  out.evidence = calls.size() < few ? Evidence::extrapolated : Evidence::interpolated;
   if (known) out.backward = known->backward;
   const KernelCall& first = calls.front().call;
   if (first.direction == Direction::backward && first.op != MeasuredOp::elementwise) {
@@ -237,26 +238,6 @@ class Curves {
   std::map<std::pair<std::string, KernelClass>, Entry> entries_;
 };
 
-/// Groups of one collective on one GPU kind share a table, whatever the shape of the group.
-void add_table(const MeasuredGroup& group, GpuCalibration& calibration) {
-  auto& tables = calibration.tables;
-  const auto at = std::find_if(tables.begin(), tables.end(), [&](const MeasuredTable& table) {
-    return table.key() == group.key;
-  });
-  if (at == tables.end()) {
-    tables.emplace_back(group.key, group.sources, group.points);
-    return;
-  }
-  std::vector<std::string> sources = at->sources();
-  Points points = at->points();
-  for (MeasuredPoint point : group.points) {
-    point.source += static_cast<std::uint32_t>(sources.size());
-    points.push_back(point);
-  }
-  sources.insert(sources.end(), group.sources.begin(), group.sources.end());
-  *at = MeasuredTable(group.key, std::move(sources), std::move(points));
-}
-
 }  // namespace
 
 Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSpec>& known,
@@ -269,7 +250,7 @@ Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSp
     if (progress) progress(out.reports.size(), groups.size());
     const FitReport report = report_of(group, base);
     GpuCalibration& gpu = out.calibration.gpus[group.gpu_name];
-    add_table(group, gpu);
+    gpu.tables.emplace_back(group.key, group.sources, group.points);
     if (is_collective(group.key.op)) {
       gpu.collectives.push_back(fitted_collective(group, group.points));
       gpu.collectives.back().source = source_text(group, report);

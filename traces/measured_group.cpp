@@ -29,13 +29,8 @@ std::string place_of(const MeasuredGroup& group, const MeasuredPoint& point) {
 }
 
 std::string title_of(const MeasuredGroup& group) {
-  std::string out = fmt::format("{} {}", group.gpu_name, name_of(group.key.op));
-  if (!group.key.kernel.empty()) out += " " + group.key.kernel;
-  if (group.shape.ranks > 0) {
-    out +=
-        fmt::format(" over {} ranks, {} per node", group.shape.ranks, group.shape.ranks_per_node);
-  }
-  return out;
+  const std::string_view of = group.shape.ranks > 0 ? " over " : " ";
+  return fmt::format("{} {}{}{}", group.gpu_name, name_of(group.key.op), of, group.key.kernel);
 }
 
 /// Faults of one sort, told once, with the first of them and their number.
@@ -88,12 +83,14 @@ class Grouping {
     const auto spec = spec_of(sample);
     if (!spec || !is_sound(sample, *spec)) return;
     const bool collective = is_collective(sample.op);
-    const MeasuredTable::Key key{sample.op, collective ? "" : sample.kernel,
-                                 collective ? "" : sample.dtype, sample.backward};
     GroupShape shape;
+    MeasuredTable::Key key{sample.op, sample.kernel, sample.dtype,
+                           sample.backward && sample.op != MeasuredOp::gemm};
     if (collective) {
       shape = {static_cast<std::uint32_t>(sample.shape[1]),
                static_cast<std::uint32_t>(sample.shape[2])};
+      key = {sample.op, fmt::format("{} ranks, {} per node", shape.ranks, shape.ranks_per_node), "",
+             false};
     }
     const std::string gpu = name_in_catalogue(sample.gpu);
     raw_[{gpu, key, shape}].push_back(&sample);
@@ -167,7 +164,16 @@ class Grouping {
           place_of(sample));
       return false;
     }
-    if (gpu == nullptr || is_collective(sample.op)) return true;
+    if (is_collective(sample.op)) return is_group(sample);
+    if (gpu == nullptr) return true;
+    const auto& known = elementwise_kernels();
+    const bool named = sample.op != MeasuredOp::elementwise ||
+                       std::find(known.begin(), known.end(), sample.kernel) != known.end();
+    if (!named) {
+      tally_.add(unknown_name("elementwise kernel", sample.kernel, known) + "; left out",
+                 place_of(sample));
+      return false;
+    }
     if (!is_half(sample.dtype)) {
       tally_.add(fmt::format("{} in {}; left out, costs are those of bf16 and fp16",
                              name_of(sample.op), sample.dtype.empty() ? "?" : sample.dtype),
@@ -180,6 +186,20 @@ class Grouping {
     tally_.add(fmt::format("{} on {} faster than the GPU's peak rate allows ({:.2f} times it); "
                            "refused",
                            name_of(sample.op), gpu->name, excess),
+               place_of(sample));
+    return false;
+  }
+
+  /// At least two ranks, equally many on each node.
+  bool is_group(const Sample& sample) {
+    const double ranks = sample.shape[1];
+    const double per_node = sample.shape[2];
+    const bool sound = ranks >= 2 && std::floor(ranks) == ranks &&
+                       std::floor(per_node) == per_node && std::fmod(ranks, per_node) == 0;
+    if (sound) return true;
+    tally_.add(fmt::format("{} over {:g} ranks, {:g} per node; left out, expected at least 2 ranks "
+                           "and equally many on each node",
+                           name_of(sample.op), ranks, per_node),
                place_of(sample));
     return false;
   }
@@ -198,12 +218,13 @@ class Grouping {
       std::stable_sort(here.begin(), here.end(),
                        [](const Sample* a, const Sample* b) { return a->time < b->time; });
       const Sample& middle = *here[(here.size() - 1) / 2];
+      const Seconds median = (middle.time + here[here.size() / 2]->time) / 2;
       complain_about_scatter(group, here);
       const auto [at, is_new] =
           sources.try_emplace(middle.source, static_cast<std::uint32_t>(sources.size()));
       if (is_new) group.sources.push_back(middle.source);
       group.points.push_back(
-          {shape, middle.time.value / micro, at->second, static_cast<std::uint32_t>(middle.line)});
+          {shape, median.value / micro, at->second, static_cast<std::uint32_t>(middle.line)});
     }
     return group;
   }
@@ -269,33 +290,41 @@ void complain_about_order(const MeasuredGroup& group, std::vector<std::string>& 
       title_of(group), count, group.points.size(), example));
 }
 
-/// Whether two groups hold the same figures: nobody measures two GPUs to the same last digit.
-bool same_table(const MeasuredGroup& a, const MeasuredGroup& b) {
+/// Pairs of groups of one operation on different GPUs that hold the same figures: nobody measures
+/// two GPUs to the same last digit.
+std::vector<std::pair<std::size_t, std::size_t>> copies_in(
+    const std::vector<MeasuredGroup>& groups) {
   constexpr std::size_t enough = 8;
   constexpr double nearly_all = 0.9;
-  std::map<Shape, double> times;
-  for (const MeasuredPoint& point : a.points) times[point.shape] = point.time_us;
-  std::size_t equal = 0;
-  for (const MeasuredPoint& point : b.points) {
-    const auto found = times.find(point.shape);
-    if (found != times.end() && found->second == point.time_us) ++equal;
+  constexpr std::size_t most_with_one_figure = 16;
+  std::map<std::tuple<MeasuredOp, Shape, double>, std::vector<std::size_t>> with;  // groups
+  std::map<std::pair<std::size_t, std::size_t>, std::size_t> equal;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (const MeasuredPoint& point : groups[g].points) {
+      auto& others = with[{groups[g].key.op, point.shape, point.time_us}];
+      for (const std::size_t other : others) {
+        if (groups[other].gpu_name != groups[g].gpu_name) ++equal[{other, g}];
+      }
+      if (others.size() < most_with_one_figure) others.push_back(g);
+    }
   }
-  const auto smaller = static_cast<double>(std::min(a.points.size(), b.points.size()));
-  return equal >= enough && static_cast<double>(equal) >= nearly_all * smaller;
+  std::vector<std::pair<std::size_t, std::size_t>> out;
+  for (const auto& [pair, count] : equal) {
+    const auto smaller = static_cast<double>(
+        std::min(groups[pair.first].points.size(), groups[pair.second].points.size()));
+    if (count >= enough && static_cast<double>(count) >= nearly_all * smaller) out.push_back(pair);
+  }
+  return out;
 }
 
 void refuse_copies(std::vector<MeasuredGroup>& groups, std::vector<std::string>& warnings) {
   std::vector<char> refused(groups.size(), 0);
-  for (std::size_t i = 0; i < groups.size(); ++i) {
-    for (std::size_t j = i + 1; j < groups.size(); ++j) {
-      const MeasuredGroup& a = groups[i];
-      const MeasuredGroup& b = groups[j];
-      if (a.gpu_name == b.gpu_name || a.key.op != b.key.op || !same_table(a, b)) continue;
-      refused[i] = refused[j] = 1;
-      warnings.push_back(fmt::format(
-          "{} ({}) and {} ({}) are one table: equal to the last digit; neither is used",
-          title_of(a), fmt::join(a.sources, ", "), title_of(b), fmt::join(b.sources, ", ")));
-    }
+  for (const auto& [i, j] : copies_in(groups)) {
+    refused[i] = refused[j] = 1;
+    warnings.push_back(
+        fmt::format("{} ({}) and {} ({}) are one table: equal to the last digit; neither is used",
+                    title_of(groups[i]), fmt::join(groups[i].sources, ", "), title_of(groups[j]),
+                    fmt::join(groups[j].sources, ", ")));
   }
   std::vector<MeasuredGroup> kept;
   for (std::size_t i = 0; i < groups.size(); ++i) {
@@ -317,10 +346,11 @@ void tell_unused(const std::vector<MeasuredGroup>& groups, std::vector<std::stri
     const bool larger = group.points.size() > best->points.size();
     const MeasuredGroup& unused = larger ? *best : group;
     if (larger) best = &group;
-    warnings.push_back(fmt::format(
-        "{} {} ({} points): kept, but costs come from {} {}, which has more points ({})",
-        title_of(unused), unused.key.dtype, unused.points.size(), best->key.kernel, best->key.dtype,
-        best->points.size()));
+    warnings.push_back(
+        fmt::format("{} {} ({} points): kept, but costs come from {} {} ({} points) wherever that "
+                    "knows as much",
+                    title_of(unused), unused.key.dtype, unused.points.size(), best->key.kernel,
+                    best->key.dtype, best->points.size()));
   }
 }
 

@@ -243,7 +243,19 @@ TEST_P(KernelsOf, AddUpToTheProjectionsOfTheirMatrices) {
 }
 
 TEST_P(KernelsOf, HaveFiniteWorkAndSizesAboveZero) {
-  for (const KernelCall& call : likely_kernels(model_, 4096)) {
+  std::vector<KernelCall> calls = step_kernels(1e6);
+  const auto add = [&](const std::vector<KernelCall>& more) {
+    calls.insert(calls.end(), more.begin(), more.end());
+  };
+  for (const Direction direction : {Direction::forward, Direction::backward}) {
+    for (std::uint32_t layer = 0; layer < model_.layers.size(); ++layer) {
+      add(attention_kernels(model_, layer, direction, 2, 4096));
+    }
+    add(head_kernels(model_, direction, 8192));
+    add(expert_kernels(model_, direction, 1000.5, 3));
+    add({grouped_expert_kernel(model_, direction, 1000.5, 3)});
+  }
+  for (const KernelCall& call : calls) {
     const auto& axes = axes_of(call.op);
     for (std::size_t a = 0; a < axes.size(); ++a) EXPECT_GT(call.shape.at(a), 0) << axes[a];
     EXPECT_GT(call.count, 0);

@@ -199,13 +199,30 @@ TEST(CalibrateWarning, OfTwoGpusDoesNotComeForAFewEqualTimes) {
   EXPECT_THAT(calibrated(samples).warnings, IsEmpty());
 }
 
+TEST(CalibrateWarning, OfAnElementwiseKernelThatNobodyRunsNamesTheNearest) {
+  const Sample unknown = sample_of(MeasuredOp::elementwise, {1e8}, 912, 7);
+  const Calibrated got = calibrated({unknown});
+  EXPECT_TRUE(got.calibration.gpus.empty());
+  ASSERT_THAT(got.warnings, SizeIs(1));
+  EXPECT_THAT(got.warnings[0], ::testing::StartsWith("a.csv:7: unknown elementwise kernel"));
+}
+
+TEST(CalibrateWarning, OfGroupsThatNoNodesMake) {
+  for (const Shape& shape : {Shape{1024, 4, 8}, Shape{1024, 8, 3}, Shape{1024, 1, 1}}) {
+    const Calibrated got = calibrated({sample_of(MeasuredOp::all_reduce, shape, 50, 3)});
+    EXPECT_TRUE(got.calibration.gpus.empty());
+    ASSERT_THAT(got.warnings, SizeIs(1));
+    EXPECT_THAT(got.warnings[0], ::testing::StartsWith("a.csv:3: all_reduce over"));
+  }
+}
+
 TEST(CalibrateWarning, OfTwoLibrariesSaysWhichOneIsUsed) {
   Sample other = sound_gemm(1024);
   other.kernel = "triton";
   const Calibrated got = calibrated({sound_gemm(1024), sound_gemm(2048), other});
   EXPECT_THAT(got.warnings,
-              ElementsAre("A40 gemm triton bf16 (1 points): kept, but costs come from cublas bf16, "
-                          "which has more points (2)"));
+              ElementsAre("A40 gemm triton bf16 (1 points): kept, but costs come from cublas bf16 "
+                          "(2 points) wherever that knows as much"));
   EXPECT_THAT(got.calibration.gpus.at("A40").tables, SizeIs(2));
 }
 
@@ -330,7 +347,7 @@ TEST(CalibrateCurves, SayWhatTheyAreFittedTo) {
   const KernelCurve& curve =
       got.calibration.gpus.at("A40").curves.at(static_cast<std::size_t>(KernelClass::gemm));
   EXPECT_EQ(curve.source, "fit to 2 points of a.csv");
-  EXPECT_EQ(curve.evidence, Evidence::interpolated);
+  EXPECT_EQ(curve.evidence, Evidence::extrapolated) << "two points are no curve";
 }
 
 TEST(CalibrateCurves, OfWildTimesStillMakeACalibrationThatCanBeRead) {
@@ -372,8 +389,8 @@ TEST(CalibrateCollectives, AreFittedByTheShapeOfTheirGroup) {
   EXPECT_EQ(a40.collectives[1].ranks, 8U);
   EXPECT_EQ(a40.collectives[1].ranks_per_node, 4U);
   EXPECT_NEAR(a40.collectives[1].pieces.at(0).algbw_GBps, 2, 1e-3);
-  ASSERT_THAT(a40.tables, SizeIs(1)) << "shared by all shapes of groups";
-  EXPECT_THAT(a40.tables[0].points(), SizeIs(2 * 19));
+  ASSERT_THAT(a40.tables, SizeIs(2)) << "one for each shape of group";
+  EXPECT_THAT(a40.tables[0].points(), SizeIs(19));
   EXPECT_FALSE(collective_time(a40, MeasuredOp::all_reduce, {2, 2}, 1024));
   EXPECT_NEAR(collective_time(a40, MeasuredOp::all_reduce, {8, 4}, 3e6)->seconds.value / micro,
               50 + 3e6 / 2000, 1e-3);
