@@ -64,9 +64,7 @@ std::string title_of(const Json& report) {
     if (!text.empty()) out += " " + text;
   }
   if (report["direction"] == "backward") out += " backward";
-  if (!report.contains("ranks")) return out;
-  return out + fmt::format(" {} ranks, {} per node", report["ranks"].get<int>(),
-                           report["ranks_per_node"].get<int>());
+  return out;
 }
 
 /// A piece whose times do not grow has the largest rate that there is.
@@ -114,15 +112,25 @@ Json calibration_file(const Calibrated& calibrated, bool curves_only) {
   return {{"schema", "zebroid.calibration/2"}, {"kinds", kinds}};
 }
 
+bool is_inside(const std::filesystem::path& file, const std::filesystem::path& folder) {
+  std::error_code none;
+  const auto parent = std::filesystem::weakly_canonical(folder, none);
+  const auto child = std::filesystem::weakly_canonical(file, none);
+  const auto [end, ignored] =
+      std::mismatch(parent.begin(), parent.end(), child.begin(), child.end());
+  return std::filesystem::is_directory(parent, none) && end == parent.end();
+}
+
 /// Outputs are neither inputs nor each other.
 void refuse_overwriting(const CalibrateRequest& request) {
   std::vector<std::string> taken = request.files;
   for (const auto& [flag, file] :
        {std::pair{"--output", request.output}, std::pair{"--samples", request.samples_output}}) {
     if (!file) continue;
-    const auto same = [&](const std::string& other) {
+    const auto same = [&, output = *file](const std::string& other) {
       std::error_code none;
-      return other == *file || std::filesystem::equivalent(other, *file, none);
+      return other == output || std::filesystem::equivalent(other, output, none) ||
+             (std::filesystem::exists(output, none) && is_inside(output, other));
     };
     if (std::any_of(taken.begin(), taken.end(), same)) {
       throw Error(ErrorKind::input,

@@ -11,7 +11,7 @@ namespace zebroid {
 
 /// Seconds of the module-level ops of one model on one GPU kind, at full rate, without
 /// communication: the sum of the kernels that they run (models/kernels.hpp). Recomputation costs as
-/// forward. Model and calibration outlive it.
+/// forward. The model outlives it.
 class CostModel {
  public:
   CostModel(const MoeModel& model, const GpuSpec& gpu, const Calibration& calibration)

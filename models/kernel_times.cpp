@@ -56,9 +56,9 @@ Seconds curve_time(const KernelCall& call, const KernelCurve& curve, const Peaks
 KernelTimes::KernelTimes(const GpuSpec& gpu, const Calibration& calibration)
     : peaks_(peaks_of(gpu)),
       like_peaks_(peaks_of_like(gpu)),
-      own_(&calibration.tables(gpu.name)),
-      like_(&calibration.tables(gpu.like)),
-      grouped_(has_grouped(*own_) || has_grouped(*like_)) {
+      own_(calibration.tables(gpu.name)),
+      like_(calibration.tables(gpu.like)),
+      grouped_(has_grouped(own_) || has_grouped(like_)) {
   for (std::size_t k = 0; k < kernel_class_count; ++k) {
     const auto curve = calibration.curve(gpu, static_cast<KernelClass>(k));
     if (!curve) continue;
@@ -82,8 +82,8 @@ Seconds KernelTimes::curve(const KernelCall& call, const Peaks& peaks) const {
 
 KernelTimes::Measured KernelTimes::find(const KernelCall& call) const {
   for (const Direction direction : {call.direction, Direction::forward}) {
-    if (const auto* table = find_table(*own_, call, direction)) return {table, true};
-    if (const auto* table = find_table(*like_, call, direction)) return {table, false};
+    if (const auto* table = find_table(own_, call, direction)) return {table, true};
+    if (const auto* table = find_table(like_, call, direction)) return {table, false};
   }
   return {};
 }

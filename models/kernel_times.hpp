@@ -16,7 +16,7 @@ struct KernelTime {
   Seconds seconds;
   Evidence evidence = Evidence::roofline;
   Seconds curve;                         ///< what the class's curve alone says
-  const MeasuredTable* table = nullptr;  ///< nothing: the time is the curve's
+  const MeasuredTable* table = nullptr;  ///< of the KernelTimes; nothing: the time is the curve's
   Estimate estimate;                     ///< of the table
 };
 
@@ -29,7 +29,7 @@ struct Peaks {
 Seconds curve_time(const KernelCall& call, const KernelCurve& curve, const Peaks& peaks);
 
 /// Seconds of kernels on one GPU kind, at full rate: from measured points where the calibration has
-/// a table of the operation, else from the curve of its class. The calibration outlives it.
+/// a table of the operation, else from the curve of its class.
 class KernelTimes {
  public:
   KernelTimes(const GpuSpec& gpu, const Calibration& calibration);
@@ -56,8 +56,8 @@ class KernelTimes {
   Peaks peaks_;
   Peaks like_peaks_;  ///< of the kind that it is like
   std::array<KernelCurve, kernel_class_count> curves_;
-  const std::vector<MeasuredTable>* own_;
-  const std::vector<MeasuredTable>* like_;
+  std::vector<MeasuredTable> own_;
+  std::vector<MeasuredTable> like_;
   bool grouped_ = false;
 };
 

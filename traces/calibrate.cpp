@@ -213,17 +213,15 @@ class Curves {
         fmt::format("fit to {} points of {}", entry.calls.size(), fmt::join(entry.files, ", "));
   }
 
-  void fit(const Calibration& base, Calibration& out) const {
-    // Memory-bound ones first: the others' traffic runs at their rate.
-    Calibration known = base;
-    for (const bool memory_bound : {true, false}) {
-      for (const auto& [key, entry] : entries_) {
-        const auto& [gpu, kernel] = key;
-        if ((kernel == KernelClass::memory_bound) != memory_bound) continue;
-        KernelCurve curve = fitted(entry.calls, *entry.gpu, known);
-        curve.source = entry.source;
-        out.gpus[gpu].curves.at(static_cast<std::size_t>(kernel)) = curve;
-        known.gpus[gpu].curves.at(static_cast<std::size_t>(kernel)) = curve;
+  /// Adds those of the memory-bound class, or of all others, to both.
+  void fit(bool memory_bound, Calibration& known, Calibration& out) const {
+    for (const auto& [key, entry] : entries_) {
+      const auto& [gpu, kernel] = key;
+      if ((kernel == KernelClass::memory_bound) != memory_bound) continue;
+      KernelCurve curve = fitted(entry.calls, *entry.gpu, known);
+      curve.source = entry.source;
+      for (Calibration* calibration : {&known, &out}) {
+        calibration->gpus[gpu].curves.at(static_cast<std::size_t>(kernel)) = curve;
       }
     }
   }
@@ -246,20 +244,27 @@ Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSp
   Calibrated out;
   Curves curves;
   const std::vector<MeasuredGroup> groups = measured_groups(samples, known, out.warnings);
-  for (const MeasuredGroup& group : groups) {
-    if (progress) progress(out.reports.size(), groups.size());
-    const FitReport report = report_of(group, base);
-    GpuCalibration& gpu = out.calibration.gpus[group.gpu_name];
-    gpu.tables.emplace_back(group.key, group.sources, group.points);
-    if (is_collective(group.key.op)) {
-      gpu.collectives.push_back(fitted_collective(group, group.points));
-      gpu.collectives.back().source = source_text(group, report);
-    } else {
-      curves.add(group, report);
+  out.reports.resize(groups.size());
+  std::size_t done = 0;
+  // Memory-bound ones first: the traffic of the others runs at their rate.
+  Calibration fitted_so_far = base;
+  for (const bool elementwise : {true, false}) {
+    for (std::size_t g = 0; g < groups.size(); ++g) {
+      const MeasuredGroup& group = groups[g];
+      if ((group.key.op == MeasuredOp::elementwise) != elementwise) continue;
+      if (progress) progress(done++, groups.size());
+      FitReport& report = out.reports[g] = report_of(group, fitted_so_far);
+      GpuCalibration& gpu = out.calibration.gpus[group.gpu_name];
+      gpu.tables.emplace_back(group.key, group.sources, group.points);
+      if (is_collective(group.key.op)) {
+        gpu.collectives.push_back(fitted_collective(group, group.points));
+        gpu.collectives.back().source = source_text(group, report);
+      } else {
+        curves.add(group, report);
+      }
     }
-    out.reports.push_back(report);
+    curves.fit(elementwise, fitted_so_far, out.calibration);
   }
-  curves.fit(base, out.calibration);
   for (auto& [name, gpu] : out.calibration.gpus) {
     std::sort(gpu.tables.begin(), gpu.tables.end(),
               [](const MeasuredTable& a, const MeasuredTable& b) { return a.key() < b.key(); });

@@ -235,6 +235,18 @@ TEST_F(Calibrate, LeavesNothingBehindWhereItCannotWrite) {
   EXPECT_THAT(folder_.names(), ElementsAre("nccl.log", "tables"));
 }
 
+TEST_F(Calibrate, OverwritesNoMeasurements) {
+  const fs::path table = fs::directory_iterator(folder_.path() / "tables")->path();
+  const std::string inside = "tables/" + table.filename().string();
+  for (const std::string& command :
+       {"calibrate tables -o " + inside, "calibrate " + inside + " --samples " + inside,
+        std::string("calibrate tables -o x.json --samples x.json")}) {
+    const Ran ran = run(command);
+    EXPECT_EQ(ran.exit_code, refused) << command;
+    EXPECT_THAT(ran.err, HasSubstr("would overwrite another file of this command"));
+  }
+}
+
 TEST_F(Calibrate, WritesOnlyWhatCanBeReadAgain) {
   std::string wild = csv_header;
   wild += csv_line("A40", "gemm m=64 n=64 k=64", 9e9);
