@@ -253,7 +253,7 @@ Calibrated calibrate(const std::vector<Sample>& samples, const std::vector<GpuSp
       const MeasuredGroup& group = groups[g];
       if ((group.key.op == MeasuredOp::elementwise) != elementwise) continue;
       if (progress) progress(done++, groups.size());
-      FitReport& report = out.reports[g] = report_of(group, fitted_so_far);
+      const FitReport& report = out.reports[g] = report_of(group, fitted_so_far);
       GpuCalibration& gpu = out.calibration.gpus[group.gpu_name];
       gpu.tables.emplace_back(group.key, group.sources, group.points);
       if (is_collective(group.key.op)) {
