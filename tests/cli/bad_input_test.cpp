@@ -97,7 +97,8 @@ class BadInput : public ::testing::Test {
 TEST_F(BadInput, UnknownCommandsAndFlagsAreAnsweredWithTheNearestOne) {
   expect_refusals(
       "zebroid ",
-      {{"", {"which command? plan, simulate, sweep, calibrate, verify, list, show", "zebroid --help"}},
+      {{"",
+        {"which command? plan, simulate, sweep, calibrate, verify, list, show", "zebroid --help"}},
        {"simulte", {"unknown command 'simulte'; did you mean 'simulate'?"}},
        {"frobnicate", {"unknown command 'frobnicate' (known: plan, simulate, sweep"}},
        {"--verson", {"unknown flag '--verson'; did you mean '--version'?"}},
@@ -138,9 +139,8 @@ TEST_F(BadInput, UnknownNamesAreAnsweredWithTheNearestOne) {
 
 TEST_F(BadInput, UnknownKeysOfFilesAreAnsweredWithTheNearestOneAndTheirLine) {
   write("request.json", Json{{"schema", "zebroid.request/1"}, {"modle", "mixtral-w1"}});
-  write("calibration.json",
-        Json{{"schema", "zebroid.calibration/2"},
-             {"kinds", {{{"gpus", {"A40"}}, {"kernels", {{"gem", 1}}}}}}});
+  write("calibration.json", Json{{"schema", "zebroid.calibration/2"},
+                                 {"kinds", {{{"gpus", {"A40"}}, {"kernels", {{"gem", 1}}}}}}});
   write("version.json", Json{{"schema", "zebroid.cluster/2"}, {"gpus", Json::array()}});
   Json cluster = cluster_;
   cluster["gpus"][0]["cuont"] = 4;
