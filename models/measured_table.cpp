@@ -202,12 +202,6 @@ Estimate MeasuredTable::estimate(const Shape& shape) const {
   return out;
 }
 
-MeasuredTable MeasuredTable::only(const std::vector<std::uint32_t>& points) const {
-  std::vector<MeasuredPoint> kept;
-  for (const std::uint32_t p : points) kept.push_back(data_->points.at(p));
-  return {key(), sources(), std::move(kept)};
-}
-
 Json MeasuredTable::to_json() const {
   Json out;
   out["op"] = name_of(key().op);

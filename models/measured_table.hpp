@@ -64,8 +64,6 @@ class MeasuredTable {
   /// away and around it in every size: interpolated. Else the nearest point: extrapolated. O(log n)
   /// in practice.
   Estimate estimate(const Shape& shape) const;
-  /// The same table with these points only; at least one.
-  MeasuredTable only(const std::vector<std::uint32_t>& points) const;
 
   /// {op, kernel, dtype, direction, sources, points: [[sizes..., time_us, source, line], ...]}.
   Json to_json() const;

@@ -71,6 +71,11 @@ class Zebroid:
         modules = {m["module"]: m["time_us"] for m in shown["gpus"][0]["modules"]}
         return sum(modules[f"{names} {direction}"] for direction in ("forward", "backward"))
 
+    def ratio(self, gpus, names, length, calibrations):
+        """By how much such modules take longer on the first GPU than on the second."""
+        first, second = (self.module(gpu, names, length, calibrations) for gpu in gpus)
+        return first / second
+
 
 def tidy(row):
     """Four digits are more than a fit knows."""
@@ -207,8 +212,7 @@ def v100(zebroid, of_a40):
 
     def ratio(module, length):
         mine = document(["V100-16GB"], "", {"gemm": gemm, "attention_core": core})
-        return (zebroid.module("V100-16GB", module, length, [of_a40, mine]) /
-                zebroid.module("A40", module, length, [of_a40, mine]))
+        return zebroid.ratio(("V100-16GB", "A40"), module, length, [of_a40, mine])
 
     def with_gemm(efficiency):
         gemm["efficiency"] = efficiency
@@ -239,8 +243,7 @@ def t4(zebroid, of_l40s):
 
     def ratio(module, length):
         mine = document(["T4"], "", {"gemm": gemm, "attention_core": core})
-        return (zebroid.module("T4", module, length, [of_l40s, mine]) /
-                zebroid.module("L40S", module, length, [of_l40s, mine]))
+        return zebroid.ratio(("T4", "L40S"), module, length, [of_l40s, mine])
 
     def with_gemm(efficiency):
         gemm["efficiency"] = efficiency

@@ -311,22 +311,6 @@ RC_GTEST_PROP(MeasuredTable, EstimatesEveryPointByItself, ()) {
   }
 }
 
-RC_GTEST_PROP(MeasuredTable, OfThePointsUsedEstimatesTheSame, ()) {
-  const std::vector<Shape> shapes = any_shapes();
-  const MeasuredTable table = table_of(shapes);
-  const Shape shape = any_shape_near(shapes);
-  const Estimate estimate = table.estimate(shape);
-  std::vector<std::uint32_t> used;
-  for (std::size_t i = 0; i < estimate.size; ++i) used.push_back(estimate.parts.at(i).point);
-  const MeasuredTable small = table.only(used);
-  const Estimate again = small.estimate(shape);
-  RC_ASSERT(again.evidence == estimate.evidence);
-  const auto before = weights_of(table, estimate);
-  const auto after = weights_of(small, again);
-  RC_ASSERT(before.size() == after.size());
-  for (const auto& [at, weight] : before) RC_ASSERT(std::abs(after.at(at) - weight) < 1e-9);
-}
-
 RC_GTEST_PROP(MeasuredTableJson, GivesBackAnyTable, ()) {
   const MeasuredTable table = table_of(any_shapes());
   const ReadTable got = read(table.to_json());
