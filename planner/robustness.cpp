@@ -24,6 +24,10 @@ double rerun(const Way& way, const Scorer& score, const Change& change) {
   return out;
 }
 
+void speed_up(std::optional<BytesPerSecond>& rate, double factor) {
+  if (rate) *rate = *rate * factor;
+}
+
 /// What links reach, not the rates that the cluster states: by those a NIC finds its row. Measured
 /// collectives by no more than they may be off themselves.
 void speed_up_links(Scenario& scenario, double factor) {
@@ -35,9 +39,7 @@ void speed_up_links(Scenario& scenario, double factor) {
     if (!known) links.push_back({.link = link, .nic_Gbps = 1});
   }
   for (LinkRate& row : links) row.efficiency *= factor;
-  for (NodeGroup& row : scenario.cluster.rows) {
-    if (row.host_bridge) row.host_bridge = *row.host_bridge * factor;
-  }
+  for (NodeGroup& row : scenario.cluster.rows) speed_up(row.host_bridge, factor);
   for (Rack& rack : scenario.cluster.racks) rack.uplink = rack.uplink * factor;
   for (auto& [name, kind] : scenario.calibration.gpus) {
     for (CollectiveFit& fit : kind.collectives) {
