@@ -1,7 +1,7 @@
 # Shared by the scripts beside it; to be sourced from the repository root.
 
 packages="cmake ninja-build g++ ccache python3 libfmt-dev nlohmann-json3-dev libcli11-dev
-          libpugixml-dev libsimgrid-dev libxxhash-dev zlib1g-dev libopenmpi-dev openmpi-bin libboost-mpi-dev
+          libpugixml-dev libsimgrid-dev libxxhash-dev zlib1g-dev libopenblas-dev libopenmpi-dev openmpi-bin libboost-mpi-dev
           libboost-serialization-dev
           libgtest-dev libgmock-dev librapidcheck-dev libvalijson-dev libbenchmark-dev"
 lint_packages="clang-16 clang-tidy-16 clang-format-16"
