@@ -28,6 +28,7 @@ struct Flags {
   OutputFiles files;
   Output output;
   CalibrateRequest calibrate;
+  RunRequest run;
   bool show_costs = false;
   bool explain = false;
   std::string color = "auto";
@@ -238,6 +239,54 @@ void add_calibrate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   });
 }
 
+void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
+  CLI::App* command = app.add_subcommand("run", "execute a schedule for real: true training steps");
+  RunRequest& request = flags.run;
+  command->add_option("SCHEDULE", request.schedule, "a file written by --schedule")->required();
+  command->add_option("--backend", request.backend, "host: threads of this machine")
+      ->check(CLI::IsMember({"host", "cuda"}))
+      ->capture_default_str();
+  command->add_option("--steps", request.steps, "training steps")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command->add_option("--text", request.text, "a file to learn, byte by byte [a text of zebroid's]");
+  command->add_flag("--shrink", request.shrink,
+                    "the same programs, placement and routing on a narrow twin of the model");
+  command->add_flag("--verify", request.verify,
+                    "compare losses, gradients and parameters with a single rank, bit by bit");
+  command->add_flag("--checksum", request.checksum, "check every message for flipped bits");
+  command->add_option("--dtype", request.dtype, "float32 or float64")
+      ->check(CLI::IsMember({"float32", "float64"}))
+      ->capture_default_str();
+  command->add_option("--learning-rate", request.learning_rate, "of AdamW")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  command->add_option("--seed", request.seed, "of the first parameters")->capture_default_str();
+  command->add_option("--memory-limit", request.memory_limit, "of each rank, as 64MiB")
+      ->transform(CLI::AsSizeValue(false));
+  command->add_option("--deadline", request.deadline_s,
+                      "least seconds that an op may take before the run counts as hung")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  command->add_option("--inject", request.inject,
+                      "a fault, to see it found: stuck, dead, dropped, swapped, miscounted or "
+                      "flipped, as \"stuck:3:expert 1.0\"");
+  command->add_option("--timeline", flags.files.timeline,
+                      "write the timeline of the last step, with the routing that it counted");
+  command->add_option("--trace", flags.files.trace, "write it for Perfetto (ui.perfetto.dev)");
+  command->add_option("--svg", flags.files.svg, "write a Gantt picture of it");
+  add_output_flags(*command, flags);
+  command->footer(
+      "Example:\n"
+      "  zebroid simulate --model mixtral-d1 --cluster 6xA40,6xV100-16GB --strategy zebra \\\n"
+      "      --schedule s.json\n"
+      "  zebroid run s.json --shrink --steps 20 --verify\n"
+      "Times are those of this machine's cores, not of the schedule's GPUs.");
+  command->callback([&flags, &chosen] {
+    chosen = [&flags] { return run_command(flags.run, flags.files, flags.output); };
+  });
+}
+
 void add_inspections(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* verify = app.add_subcommand(
       "verify", "check schedules, clusters, models, calibrations; exit code 4 when one has faults");
@@ -338,6 +387,7 @@ int run(int argc, char** argv) {
   add_simulate(app, flags, chosen);
   add_sweep(app, flags, chosen);
   add_calibrate(app, flags, chosen);
+  add_run(app, flags, chosen);
   add_inspections(app, flags, chosen);
   try {
     app.parse(argc, argv);

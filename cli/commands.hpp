@@ -58,6 +58,23 @@ struct SweepRequest {
   std::optional<std::string> svg;     ///< a picture of them
 };
 int sweep_command(const Request& request, const SweepRequest& sweep, const Output& output);
+/// A schedule to execute for real.
+struct RunRequest {
+  std::string schedule;  ///< file
+  std::string backend = "host";
+  std::uint32_t steps = 10;
+  std::optional<std::string> text;  ///< file to learn; else the built-in one
+  bool shrink = false;              ///< on a narrow twin of the model
+  bool verify = false;              ///< against the single-rank reference
+  bool checksum = false;            ///< of every message
+  std::string dtype = "float32";
+  std::uint64_t seed = 0;  ///< of the first parameters
+  double learning_rate = 3e-3;
+  std::optional<std::uint64_t> memory_limit;  ///< bytes of each rank
+  double deadline_s = 5;                      ///< least that an op may take
+  std::optional<std::string> inject;          ///< a fault, as KIND:RANK:OP
+};
+int run_command(const RunRequest& request, const OutputFiles& files, const Output& output);
 int verify_command(const std::vector<std::string>& paths, const Output& output);
 int list_command(const std::optional<std::string>& what, const Output& output);
 /// `gpu`: the kind of the GPUs of a topology that names none.

@@ -40,4 +40,17 @@ std::optional<Digest> parse_digest(std::string_view digits) {
   return Digest{*high, *low};
 }
 
+struct Checksum::State {
+  XXH3_state_t of;
+};
+
+Checksum::Checksum() : state_(std::make_unique<State>()) { XXH3_64bits_reset(&state_->of); }
+Checksum::~Checksum() = default;
+
+void Checksum::add(const void* bytes, std::size_t size) {
+  XXH3_64bits_update(&state_->of, bytes, size);
+}
+
+std::uint64_t Checksum::value() const { return XXH3_64bits_digest(&state_->of); }
+
 }  // namespace zebroid

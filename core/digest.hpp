@@ -1,7 +1,9 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -21,6 +23,22 @@ Digest digest(std::string_view text);
 
 std::string to_text(const Digest& digest);                    ///< 32 hexadecimal digits
 std::optional<Digest> parse_digest(std::string_view digits);  ///< nothing for other texts
+
+/// 64 bits that stand for bytes which come piece by piece; how they were cut does not matter.
+class Checksum {
+ public:
+  Checksum();
+  Checksum(const Checksum&) = delete;
+  Checksum& operator=(const Checksum&) = delete;
+  ~Checksum();
+
+  void add(const void* bytes, std::size_t size);
+  std::uint64_t value() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 }  // namespace zebroid
 

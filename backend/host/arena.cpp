@@ -1,0 +1,71 @@
+#include "backend/host/arena.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace zebroid {
+namespace {
+
+constexpr std::size_t alignment = 64;
+constexpr std::size_t guard = 64;  // before a block, with its size, and after it
+constexpr unsigned char guard_byte = 0xa5;
+constexpr int poison = 0xff;
+
+std::byte* start_of(void* block) { return static_cast<std::byte*>(block) - guard; }
+
+bool is_guard(const std::byte* begin, std::size_t size) {
+  return std::all_of(begin, begin + size,
+                     [](std::byte byte) { return byte == std::byte{guard_byte}; });
+}
+
+}  // namespace
+
+OutOfMemory::OutOfMemory(std::size_t needed, std::size_t in_use, std::size_t limit)
+    : std::runtime_error(fmt::format("{} bytes more do not fit: {} of {} bytes are in use", needed,
+                                     in_use, limit)) {}
+
+void* Arena::take(std::size_t bytes) {
+  {
+    const std::scoped_lock lock(mutex_);
+    if (limit_ && in_use_ + bytes > *limit_) throw OutOfMemory(bytes, in_use_, *limit_);
+    in_use_ += bytes;
+    peak_ = std::max(peak_, in_use_);
+  }
+  auto* start =
+      static_cast<std::byte*>(::operator new(bytes + 2 * guard, std::align_val_t{alignment}));
+  std::memset(start, guard_byte, guard);
+  std::memcpy(start, &bytes, sizeof bytes);
+  std::memset(start + guard, poison, bytes);
+  std::memset(start + guard + bytes, guard_byte, guard);
+  return start + guard;
+}
+
+bool Arena::give(void* block) {
+  std::byte* start = start_of(block);
+  std::size_t bytes = 0;
+  std::memcpy(&bytes, start, sizeof bytes);
+  const bool whole = is_guard(start + sizeof bytes, guard - sizeof bytes) &&
+                     is_guard(start + guard + bytes, guard);
+  if (whole) {
+    std::memset(block, poison, bytes);
+    const std::scoped_lock lock(mutex_);
+    in_use_ -= bytes;
+  }
+  ::operator delete(start, std::align_val_t{alignment});
+  return whole;
+}
+
+std::size_t Arena::in_use_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return in_use_;
+}
+
+std::size_t Arena::peak_bytes() const {
+  const std::scoped_lock lock(mutex_);
+  return peak_;
+}
+
+}  // namespace zebroid

@@ -1,0 +1,149 @@
+#include "backend/host/watch.hpp"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
+namespace zebroid {
+namespace {
+
+using Seconds_ = std::chrono::duration<double>;
+
+bool runs(const ThreadQueues::Snapshot& snapshot, std::uint32_t op) {
+  return std::any_of(snapshot.streams.begin(), snapshot.streams.end(), [&](const auto& state) {
+    return state.what == ThreadQueues::State::What::running && state.op == op;
+  });
+}
+
+}  // namespace
+
+Watch::Watch(const Schedule& schedule, const Exchanges& exchanges,
+             const std::vector<std::unique_ptr<ThreadQueues>>& queues,
+             const Communicator& communicator, Rules rules)
+    : schedule_(schedule),
+      exchanges_(exchanges),
+      queues_(queues),
+      communicator_(communicator),
+      rules_(std::move(rules)) {}
+
+void Watch::begin() {
+  events_ = 0;
+  progress_ = Clock::now();
+}
+
+double Watch::deadline_s(RankId rank, std::uint32_t op) const {
+  const double least = rules_.least.count();
+  return rules_.deadline_s.empty() ? least : std::max(least, rules_.deadline_s[rank.value][op]);
+}
+
+void Watch::look(Trouble& trouble) {
+  std::vector<ThreadQueues::Snapshot> all;
+  std::size_t events = 0;
+  for (const auto& queues : queues_) {
+    all.push_back(queues->snapshot());
+    events += static_cast<std::size_t>(
+        std::count(all.back().happened.begin(), all.back().happened.end(), 1));
+  }
+  for (std::uint32_t r = 0; r < all.size(); ++r) {
+    if (judge({r}, all[r], trouble)) return;
+  }
+  if (events != events_) progress_ = Clock::now();
+  events_ = events;
+  if (Clock::now() - progress_ > rules_.least) judge_standstill(all, trouble);
+}
+
+/// What one rank alone shows to be wrong.
+bool Watch::judge(RankId rank, const ThreadQueues::Snapshot& snapshot, Trouble& trouble) const {
+  const Program& program = schedule_.program_of(rank);
+  for (const State& state : snapshot.streams) {
+    if (state.what == State::What::dead) {
+      trouble.report({ErrorKind::aborted, rank, state.op,
+                      fmt::format("the rank is dead: its stream {} ended before this op",
+                                  name_of(state.stream))});
+      return true;
+    }
+    if (state.what != State::What::running || is_exchange(program[*state.op].work)) continue;
+    const Seconds_ took = Clock::now() - state.since;
+    if (took.count() <= deadline_s(rank, *state.op)) continue;
+    trouble.report({ErrorKind::aborted, rank, state.op,
+                    fmt::format("has not ended after {:.1f} s", took.count())});
+    return true;
+  }
+  for (std::uint32_t op = 0; op < program.size(); ++op) {
+    if (snapshot.begun[ended(op)] == 0 || snapshot.happened[ended(op)] != 0) continue;
+    if (runs(snapshot, op)) continue;
+    trouble.report({ErrorKind::aborted, rank, op, "was lost: its stream went on without its end"});
+    return true;
+  }
+  return false;
+}
+
+/// Nothing has ended for long: who waits for nobody, or waits longest, is to blame.
+void Watch::judge_standstill(const std::vector<ThreadQueues::Snapshot>& all,
+                             Trouble& trouble) const {
+  std::optional<std::pair<RankId, State>> longest;
+  for (std::uint32_t r = 0; r < all.size(); ++r) {
+    for (const State& state : all[r].streams) {
+      if (state.what != State::What::running) continue;
+      const RankId rank{r};
+      const bool computes = !is_exchange(schedule_.program_of(rank)[*state.op].work);
+      if (computes) return;  // until its own deadline
+      const std::uint32_t exchange = exchanges_.of[r][*state.op];
+      if (communicator_.missing(exchange).empty()) {
+        trouble.report({ErrorKind::aborted, rank, state.op,
+                        "moves no bytes although all members have come"});
+        return;
+      }
+      if (!longest || state.since < longest->second.since) longest = {rank, state};
+    }
+  }
+  if (!longest) return;
+  const auto& [rank, state] = *longest;
+  trouble.report({ErrorKind::aborted, rank, state.op,
+                  fmt::format("nothing has moved for {:.1f} s; it waits for rank {}{}",
+                              Seconds_(Clock::now() - progress_).count(),
+                              communicator_.missing(exchanges_.of[rank.value][*state.op])
+                                  .front()
+                                  .value,
+                              waits(all))});
+}
+
+std::string Watch::describe(RankId rank, const State& state) const {
+  const Program& program = schedule_.program_of(rank);
+  std::string out = fmt::format("\n  rank {} {}: ", rank.value, name_of(state.stream));
+  if (state.what == State::What::waiting) {
+    const std::uint32_t awaited = state.event / 2;
+    out += fmt::format("{} waits for {} of {}", state.op ? name_of(program[*state.op]) : "the end",
+                       state.event == ended(awaited) ? "the end" : "the launch",
+                       name_of(program[awaited]));
+  } else if (state.op) {
+    out += name_of(program[*state.op]);
+    if (is_exchange(program[*state.op].work)) {
+      std::vector<std::uint32_t> ranks;
+      for (const RankId missing : communicator_.missing(exchanges_.of[rank.value][*state.op])) {
+        ranks.push_back(missing.value);
+      }
+      out += fmt::format(" waits for ranks {}", fmt::join(ranks, ", "));
+    }
+  }
+  return out;
+}
+
+std::string Watch::waits(const std::vector<ThreadQueues::Snapshot>& all) const {
+  constexpr int most_shown = 12;
+  std::string out;
+  int shown = 0;
+  for (std::uint32_t r = 0; r < all.size(); ++r) {
+    for (const State& state : all[r].streams) {
+      if (state.what == State::What::done) continue;
+      if (++shown > most_shown) return out + "\n  ...";
+      out += describe({r}, state);
+    }
+  }
+  return out;
+}
+
+}  // namespace zebroid
