@@ -326,7 +326,8 @@ class Runner {
         amounts_(schedule, job_.layout, routes_, job_.length),
         communicator_(schedule, job_.exchanges, trouble_,
                       {.checksums = options.checksums,
-                       .injection = options.injection ? &*options.injection : nullptr}) {
+                       .injection = options.injection ? &*options.injection : nullptr}),
+        orders_(local_orders(schedule)) {
     job_.adamw = options.adamw;
     for (const Program& program : schedule.programs) {
       indices_.emplace_back(program);
@@ -355,12 +356,12 @@ class Runner {
       for (auto& queues : queues_) queues->begin();
       wait();
       const StepReport report = report_of(step, start);
+      add_memory(out.memory);
       if (check_) check_->check(report, ranks_);
       if (options_.on_step) options_.on_step(report);
       out.steps.push_back(report);
       if (step + 1 == options_.steps) out.timeline = timeline(start);
     }
-    out.memory = memory();
     for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
       if (job_.model.layers[l].has_experts) out.tokens.push_back(routes_.tokens(l));
     }
@@ -469,24 +470,25 @@ class Runner {
     return out;
   }
 
-  std::vector<RankMemoryUse> memory() const {
-    const std::vector<LocalOrder> orders = local_orders(schedule_);
-    std::vector<RankMemoryUse> out;
+  /// Of the step that has ended, where it is more than before.
+  void add_memory(std::vector<RankMemoryUse>& memory) const {
+    memory.resize(ranks_.size());
     for (std::uint32_t r = 0; r < ranks_.size(); ++r) {
       const std::uint16_t program = schedule_.ranks[r].program;
       const auto peak = [&](const std::vector<double>& bytes) {
-        return peak_in_any_order(schedule_.programs[program], values_[program], orders[r], bytes)
+        return peak_in_any_order(schedule_.programs[program], values_[program], orders_[r], bytes)
             .bytes;
       };
       const auto fixed = static_cast<double>(ranks_[r]->parameters().bytes());
-      out.push_back(
-          {.predicted_bytes =
-               fixed + peak(value_bytes(schedule_, {r}, values_[program],
-                                        {job_.model, amounts_, host_widths<Real>()})),
-           .needed_bytes = fixed + peak(ranks_[r]->memory().value_bytes()),
-           .peak_bytes = static_cast<double>(ranks_[r]->arena().peak_bytes())});
+      const double predicted =
+          fixed + peak(value_bytes(schedule_, {r}, values_[program],
+                                   {job_.model, amounts_, host_widths<Real>()}));
+      const double needed = fixed + peak(ranks_[r]->memory().value_bytes());
+      RankMemoryUse& use = memory[r];
+      use.predicted_bytes = std::max(use.predicted_bytes, predicted);
+      use.needed_bytes = std::max(use.needed_bytes, needed);
+      use.peak_bytes = static_cast<double>(ranks_[r]->arena().peak_bytes());
     }
-    return out;
   }
 
   const Schedule& schedule_;
@@ -500,6 +502,7 @@ class Runner {
   std::vector<OpIndex> indices_;  // [programs]
   std::vector<Values> values_;    // [programs]
   std::vector<Reads> reads_;      // [programs]
+  std::vector<LocalOrder> orders_;  // [ranks]
   std::vector<std::unique_ptr<HostRank<Real>>> ranks_;
   std::vector<std::unique_ptr<ThreadQueues>> queues_;  // [ranks]; their threads end first
   std::unique_ptr<Watch> watch_;

@@ -45,8 +45,8 @@ struct HostOptions {
 
 /// Memory of one rank, without what is not in its arena.
 struct RankMemoryUse {
-  double predicted_bytes = 0;  ///< most that the schedule can make it need, with the routing of the
-                               ///< last step
+  double predicted_bytes = 0;  ///< most that the schedule can make it need, whatever takes how
+                               ///< long, with the routing that each step counted
   double needed_bytes = 0;     ///< the same of the blocks that its ops took
   double peak_bytes = 0;       ///< most that was in use at once in any step
 };

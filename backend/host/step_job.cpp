@@ -103,7 +103,7 @@ NormParts::NormParts(const StepJob& job)
   const Schedule& schedule = job.schedule;
   for (std::uint32_t l = 0; l < schedule.layers; ++l) {
     Owners shared{{job.layout.attention_on(0, l).front()}};
-    for (std::size_t v = 1; v < schedule.replicas.size(); ++v) {
+    for (std::uint32_t v = 1; v < schedule.replicas.size(); ++v) {
       shared.ranks.front() = std::min(shared.ranks.front(), job.layout.attention_on(v, l).front());
     }
     const Shards* split_experts = nullptr;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct TrainingCase {
   std::string routing = "lognormal:0.5";
 
   std::string name() const;
+  friend void PrintTo(const TrainingCase& c, std::ostream* out) { *out << c.name(); }
 };
 /// The schedule, listed as a plan's is. pp: one GPU of either kind after the other; zebra_in_stages:
 /// one replica of two stages, with half of the GPUs of each kind each.
