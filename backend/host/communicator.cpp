@@ -41,25 +41,28 @@ struct Communicator::Meeting {
   mutable std::mutex mutex;
   std::condition_variable_any changed;
   std::vector<char> here;                        // [members]
-  std::vector<char> left;                        // [members]
+  std::vector<std::function<void()>> on_end;      // [members]
   std::array<std::vector<Offer>, rounds> offers;  // [rounds][members]
   std::size_t arrived = 0;
   std::size_t again = 0;  // members that came to the second round
-  std::size_t gone = 0;
+  std::size_t done = 0;   // members that took all
+  std::uint64_t ends = 0;  // of iterations
   Clock::time_point started;
 
-  explicit Meeting(std::size_t members) : here(members, 0), left(members, 0) {
+  explicit Meeting(std::size_t members) : here(members, 0), on_end(members) {
     offers.fill(std::vector<Offer>(members));
   }
 
-  /// All have left: ready for the next iteration.
-  void reset() {
+  /// All members are done. Ready for the next iteration.
+  void end() {
+    for (const auto& of_member : on_end) of_member();
     std::fill(here.begin(), here.end(), 0);
-    std::fill(left.begin(), left.end(), 0);
     for (auto& of_round : offers) {
       for (Offer& offer : of_round) offer.clear();
     }
-    arrived = again = gone = 0;
+    arrived = again = done = 0;
+    ++ends;
+    changed.notify_all();
   }
 };
 
@@ -113,7 +116,8 @@ void Communicator::seal(Offer& offer) const {
   }
 }
 
-Communicator::Visit::Visit(Communicator& communicator, RankId rank, std::uint32_t op, Offer offer)
+Communicator::Visit::Visit(Communicator& communicator, RankId rank, std::uint32_t op, Offer offer,
+                           std::function<void()> on_end)
     : communicator_(communicator), rank_(rank), exchange_(communicator.exchanges_.of[rank.value][op]) {
   communicator.check_turn(rank, op);
   member_ = place_of(communicator.exchanges_.all[exchange_], rank);
@@ -121,6 +125,7 @@ Communicator::Visit::Visit(Communicator& communicator, RankId rank, std::uint32_
   Meeting& meeting = *communicator.meetings_[exchange_];
   std::unique_lock lock(meeting.mutex);
   meeting.offers[0][member_] = std::move(offer);
+  meeting.on_end[member_] = std::move(on_end);
   meeting.here[member_] = 1;
   if (++meeting.arrived == meeting.here.size()) {
     meeting.started = Clock::now();
@@ -181,21 +186,13 @@ void Communicator::Visit::take(RankId from, std::span<const Place> places) {
 }
 
 void Communicator::Visit::leave() {
-  const Exchange& exchange = communicator_.exchanges_.all[exchange_];
   Meeting& meeting = *communicator_.meetings_[exchange_];
   std::unique_lock lock(meeting.mutex);
-  meeting.left[member_] = 1;
-  meeting.changed.notify_all();
-  std::vector<std::uint32_t> takers;
-  for (const Outgoing& outgoing : meeting.offers.at(round_)[member_]) {
-    takers.push_back(place_of(exchange, outgoing.to));
-  }
-  const bool taken = meeting.changed.wait(lock, communicator_.trouble_.token(), [&] {
-    return std::all_of(takers.begin(), takers.end(),
-                       [&](std::uint32_t member) { return meeting.left[member] != 0; });
-  });
-  if (!taken) throw Stopped{};
-  if (++meeting.gone == meeting.here.size()) meeting.reset();
+  const std::uint64_t ends = meeting.ends;
+  if (++meeting.done == meeting.here.size()) return meeting.end();
+  const bool ended = meeting.changed.wait(lock, communicator_.trouble_.token(),
+                                          [&] { return meeting.ends != ends; });
+  if (!ended) throw Stopped{};
 }
 
 void Communicator::Visit::meet_again(Offer offer) {

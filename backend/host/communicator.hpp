@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -56,8 +57,10 @@ class Communicator {
   /// Stopped when the run stops.
   class Visit {
    public:
-    /// Waits until all members have come.
-    Visit(Communicator& communicator, RankId rank, std::uint32_t op, Offer offer);
+    /// Waits until all members have come. on_end is called when all members have taken what they
+    /// want, on some thread, before any of them goes on: what the rules say has ended has ended.
+    Visit(Communicator& communicator, RankId rank, std::uint32_t op, Offer offer,
+          std::function<void()> on_end);
 
     Clock::time_point started() const;
     /// Copies what `from` shows this member, segment by segment: segment i has to have `rows[i]`
@@ -68,7 +71,7 @@ class Communicator {
       std::size_t row_bytes = 0;
     };
     void take(RankId from, std::span<const Place> places);
-    /// Waits until all members that this one showed something have left.
+    /// All is taken. Waits for the other members, so that all end together.
     void leave();
     /// Waits until all members have taken what they wanted and show something else.
     void meet_again(Offer offer);

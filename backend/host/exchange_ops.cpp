@@ -92,7 +92,8 @@ Offer ExchangeOps<Real>::checked(Call& call, Offer offer) const {
 
 template <class Real>
 Communicator::Visit ExchangeOps<Real>::visit(Call& call, Offer offer) {
-  return {communicator_, state_.rank, call.op, checked(call, std::move(offer))};
+  return {communicator_, state_.rank, call.op, checked(call, std::move(offer)),
+          [this, op = call.op] { state_.memory.finish(op); }};
 }
 
 template <class Real>

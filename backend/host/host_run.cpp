@@ -172,7 +172,6 @@ class HostRank {
     try {
       disturb(op);
       run_op(op);
-      memory_.finish(op);
       return;
     } catch (const OutOfMemory& lack) {
       context_.trouble.report({ErrorKind::infeasible, rank_, op, lack.what()});
@@ -191,6 +190,7 @@ class HostRank {
       const double rows = of.work == Work::expert ? state_.amounts.rows(rank_, of) : 0;
       memory_.take(op, tokens, rows);
       compute_.run(op);
+      memory_.finish(op);
       times_[op].rows = rows;
       return;
     }
