@@ -22,9 +22,25 @@ double sum_of_squares(const Real* values, std::size_t size);
 /// What gradients are multiplied with so that their norm is at most clip.
 double clip_scale(const AdamW& adamw, double norm);
 
-/// Updates `size` parameters and their moments. step counts from 1; scale: of the gradients.
+/// One update of a tensor.
+struct UpdateStep {
+  std::uint64_t number = 1;  ///< counts from 1
+  double scale = 1;          ///< of the gradients, as clip_scale() says
+  bool decays = true;        ///< false for norms
+};
+
+/// A tensor with what AdamW keeps for it: `size` elements each.
 template <class Real>
-void update(const AdamW& adamw, std::uint64_t step, double scale, bool decays, const Real* gradient,
-            Real* moment1, Real* moment2, Real* parameters, std::size_t size);
+struct Learned {
+  const Real* gradient = nullptr;
+  Real* moment1 = nullptr;
+  Real* moment2 = nullptr;
+  Real* parameters = nullptr;
+  std::size_t size = 0;
+};
+
+/// Updates parameters and moments; decay is decoupled, moments are corrected for starting at 0.
+template <class Real>
+void update(const AdamW& adamw, const UpdateStep& step, const Learned<Real>& learned);
 
 }  // namespace zebroid

@@ -41,6 +41,9 @@ struct SharedTensors {
 };
 SharedTensors shared_tensors(const MoeModel& model, std::uint32_t layer);
 
+/// What an optional tensor of shared_tensors() holds; throws Error(internal) when it holds none.
+const Tensor& held(const std::optional<Tensor>& tensor);
+
 /// Parameters of one expert.
 struct ExpertTensors {
   Tensor gate, up;  ///< [hidden, expert_ffn]
