@@ -180,11 +180,14 @@ void attention_forward(const MoeModel& model, std::uint32_t layer,
   layers.norm(tensors.ffn_norm).forward(values.after_attention, values.ffn_input);
   if (tensors.router) layers.projection(*tensors.router).forward(values.ffn_input, values.logits);
 
-  std::copy_n(values.after_attention, layers.hidden_size(), residual);
+  if (residual != nullptr) {
+    std::copy_n(values.after_attention, layers.hidden_size(), residual);
+  }
   if (layers.width.ffn == 0) return;
   layers.projection(held(tensors.gate)).forward(values.ffn_input, values.gate);
   layers.projection(held(tensors.up)).forward(values.ffn_input, values.up);
   swiglu<Real>(layers.tokens * layers.width.ffn, {values.gate, values.up, values.product});
+  if (residual == nullptr) return;
   layers.projection(held(tensors.down)).forward(values.product, residual, true);
 }
 

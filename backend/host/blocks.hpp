@@ -5,6 +5,7 @@
 #include <span>
 
 #include "models/moe_model.hpp"
+#include "schedule/values.hpp"
 
 namespace zebroid {
 
@@ -71,7 +72,8 @@ struct AttentionInput {
 
 /// RMSNorm, attention (RoPE of base 10,000, grouped queries, causal, with the layer's window or
 /// chunks), residual, RMSNorm, router, dense or shared FFN. Fills `values` but for scores.
-/// residual: [tokens, hidden] after_attention + FFN; it overlaps nothing that is read.
+/// residual: [tokens, hidden] after_attention + FFN; it overlaps nothing that is read;
+/// nullptr to fill `values` alone.
 template <class Real>
 void attention_forward(const MoeModel& model, std::uint32_t layer,
                        const AttentionInput<Real>& input, const AttentionValues<Real>& values,
@@ -138,8 +140,6 @@ template <class Real>
 void expert_backward(const MoeModel& model, const ExpertInput<Real>& input, const Real* internals,
                      const ExpertBackward<Real>& backward);
 
-/// Tokens whose logits the head holds at a time.
-inline constexpr std::size_t logit_slice_tokens = 4096;
 /// Elements that head_forward and head_backward need while they run, for one slice: its normed
 /// input, its logits and their gradient.
 std::size_t head_workspace_size(const MoeModel& model, std::size_t tokens);
