@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <map>
 #include <optional>
 #include <utility>
@@ -79,6 +80,45 @@ class Sized {
   std::vector<std::optional<Values>> values_;  // [programs]
 };
 
+using StreamOps = std::array<std::vector<std::uint32_t>, stream_count>;  // in order
+
+StreamOps ops_of_streams(const Program& program) {
+  StreamOps out;
+  for (std::uint32_t i = 0; i < program.size(); ++i) {
+    out.at(static_cast<std::size_t>(stream_of(program[i]))).push_back(i);
+  }
+  return out;
+}
+
+/// From when on a value is surely free.
+StreamClock end_of(const Program& program, const Values& values, const LocalOrder& order,
+                   const Value& value) {
+  StreamClock out{};
+  const auto wait_for = [&](std::uint32_t op) {
+    std::uint32_t& ended = out.at(static_cast<std::size_t>(stream_of(program[op])));
+    ended = std::max(ended, order.position[op] + 1);
+  };
+  wait_for(value.writer);
+  for (const std::uint32_t reader : values.readers_of(value)) wait_for(reader);
+  return out;
+}
+
+bool has_reached(const StreamClock& clock, const StreamClock& other) {
+  return std::equal(clock.begin(), clock.end(), other.begin(), std::greater_equal<>());
+}
+
+/// What may be alive when op `i` starts.
+Pools alive_at(std::uint32_t i, const Program& program, const Values& values,
+               const LocalOrder& order, std::span<const double> bytes) {
+  Pools out{};
+  for (std::uint32_t v = 0; v < values.first[i + 1]; ++v) {
+    const Value& value = values.all[v];
+    if (has_reached(order.at_start[i], end_of(program, values, order, value))) continue;
+    of(out, value) += bytes[v];
+  }
+  return out;
+}
+
 }  // namespace
 
 Bytes runtime_memory() { return runtime_bytes; }
@@ -138,6 +178,54 @@ std::vector<MemoryUse> peak_memory(const Schedule& schedule, const Scenario& sce
     }
     out[r].activations = {alike->second[0]};
     out[r].receive_buffers = {alike->second[1]};
+  }
+  return out;
+}
+
+/// On each stream the ops at whose start a value may be alive are consecutive: from the first one
+/// that is listed no earlier than its writer to the first one that comes surely after its end.
+Peak peak_in_any_order(const Program& program, const Values& values, const LocalOrder& order,
+                       std::span<const double> bytes) {
+  const StreamOps streams = ops_of_streams(program);
+  std::array<std::vector<double>, stream_count> changes;  // [ops of the stream + 1]
+  for (std::size_t s = 0; s < stream_count; ++s) changes.at(s).resize(streams.at(s).size() + 1);
+  for (std::size_t v = 0; v < values.all.size(); ++v) {
+    const StreamClock end = end_of(program, values, order, values.all[v]);
+    for (std::size_t s = 0; s < stream_count; ++s) {
+      const auto& ops = streams.at(s);
+      const auto first = std::lower_bound(ops.begin(), ops.end(), values.all[v].writer);
+      const auto last = std::partition_point(
+          first, ops.end(), [&](std::uint32_t i) { return !has_reached(order.at_start[i], end); });
+      changes.at(s)[static_cast<std::size_t>(first - ops.begin())] += bytes[v];
+      changes.at(s)[static_cast<std::size_t>(last - ops.begin())] -= bytes[v];
+    }
+  }
+  Peak peak;
+  for (std::size_t s = 0; s < stream_count; ++s) {
+    double alive = 0;
+    for (std::size_t k = 0; k < streams.at(s).size(); ++k) {
+      alive += changes.at(s)[k];
+      if (alive > peak.bytes) peak = {alive, streams.at(s)[k]};
+    }
+  }
+  return peak;
+}
+
+std::vector<MemoryUse> peak_memory_in_any_order(const Schedule& schedule, const Scenario& scenario,
+                                                const Amounts& amounts, const Widths& widths) {
+  std::vector<MemoryUse> out = parameters_in(schedule, PredictedLoad(schedule, scenario), widths);
+  const std::vector<LocalOrder> orders = local_orders(schedule);
+  const Sizes sizes{scenario.model, amounts, widths};
+  Sized sized(schedule, sizes);
+  for (std::uint32_t r = 0; r < out.size(); ++r) {
+    const Program& program = schedule.program_of({r});
+    if (program.empty()) continue;
+    const Values& values = sized.values({r});
+    const std::vector<double> bytes = sized.bytes({r});
+    const Peak peak = peak_in_any_order(program, values, orders[r], bytes);
+    const Pools alive = alive_at(peak.op, program, values, orders[r], bytes);
+    out[r].activations = {alive[0]};
+    out[r].receive_buffers = {alive[1]};
   }
   return out;
 }

@@ -1,10 +1,13 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/units.hpp"
 #include "models/scenario.hpp"
 #include "schedule/amounts.hpp"
+#include "schedule/order.hpp"
 #include "schedule/predicted_load.hpp"
 #include "schedule/schedule.hpp"
 #include "schedule/values.hpp"
@@ -62,5 +65,23 @@ struct Sizes {
 /// Bytes of each of the values of a rank's program.
 std::vector<double> value_bytes(const Schedule& schedule, RankId rank, const Values& values,
                                 const Sizes& sizes);
+
+/// The most that is in use at once.
+struct Peak {
+  double bytes = 0;
+  std::uint32_t op = 0;  ///< of the rank's program, where it starts
+
+  friend bool operator==(const Peak&, const Peak&) = default;
+};
+/// The most that the values of one rank's program can take at any time in any execution that keeps
+/// the rules of schedules, whatever takes how long: the maximum over its ops of what was written by
+/// ops listed up to there and is not surely free when the op starts. bytes: of each value.
+/// O(values log ops).
+Peak peak_in_any_order(const Program& program, const Values& values, const LocalOrder& order,
+                       std::span<const double> bytes);
+
+/// As peak_memory(), but for any timing. O(ops log ops) per rank.
+std::vector<MemoryUse> peak_memory_in_any_order(const Schedule& schedule, const Scenario& scenario,
+                                                const Amounts& amounts, const Widths& widths);
 
 }  // namespace zebroid

@@ -101,7 +101,7 @@ class Clocks {
     order.at_end[op].at(stream_index(what)) = order.position[op] + 1;
   }
 
-  /// When all members have launched it, what each of them knew then is true.
+  /// It moves when all members have launched it: then what each of them knew has come true.
   void end(const Exchange& exchange) {
     for (const auto& [rank, op] : exchange.members) {
       LocalOrder& order = out_[rank.value];
@@ -124,27 +124,27 @@ class Clocks {
     return static_cast<std::uint32_t>(first_not - listed.begin());
   }
 
+  /// What has ended on all others has ended on a member too. Others than the one that knows least
+  /// learn nothing by that.
   void tell(const Exchange& exchange, std::size_t stream) {
     const auto& listed = listed_[exchange.group.value];
     if (listed.front().at(stream).empty()) return;
     std::uint32_t most = 0;
     std::uint32_t least = UINT32_MAX;
-    std::uint32_t second = UINT32_MAX;  // least of the others
-    std::size_t least_at = 0;
+    std::uint32_t least_of_others = UINT32_MAX;
     for (std::size_t m = 0; m < exchange.members.size(); ++m) {
       const std::uint32_t count = ended_on(exchange, m, stream);
       most = std::max(most, count);
-      second = std::min(second, std::max(count, least));
-      if (count < least) least_at = m;
+      least_of_others = std::min(least_of_others, std::max(count, least));
       least = std::min(least, count);
     }
+    // Sums and gathers end on all members together.
+    const std::uint32_t ended = stream == sync_stream ? most : least_of_others;
+    if (ended == 0) return;
     for (std::size_t m = 0; m < exchange.members.size(); ++m) {
-      const std::uint32_t on_others = m == least_at ? second : least;
-      const std::uint32_t count = stream == sync_stream ? most : on_others;
-      if (count == 0) continue;
       const auto [rank, op] = exchange.members[m];
       LocalOrder& order = out_[rank.value];
-      merge(order.at_end[op], order.at_end[listed[m].at(stream)[count - 1]]);
+      merge(order.at_end[op], order.at_end[listed[m].at(stream)[ended - 1]]);
     }
   }
 
