@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "schedule/verify.hpp"
 
@@ -14,11 +13,6 @@ constexpr double routing_weight_bytes =
     4;  // one float per routed copy travels with the tokens, its gradient comes back
 constexpr std::uint16_t leader_to_members = 2;  // phase of a sum that is a chain, no ring
 constexpr double norm_bytes = 8;                // a partial square sum and an overflow flag
-
-/// Equal contiguous cut `chunk` of `chunks` of a number of tokens.
-double cut(double tokens, std::uint32_t chunk, std::uint32_t chunks) {
-  return std::floor(tokens * (chunk + 1) / chunks) - std::floor(tokens * chunk / chunks);
-}
 
 std::size_t place_in(const std::vector<RankId>& group, RankId rank) {
   return static_cast<std::size_t>(std::lower_bound(group.begin(), group.end(), rank) -
@@ -41,18 +35,16 @@ Bytes routed_bytes(const MoeModel& model, const Op& op, double tokens, double sh
 PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
     : schedule_(schedule),
       scenario_(scenario),
+      layout_(schedule),
       network_(network_of(scenario)),
       exchange_times_(schedule, scenario, network_),
       costs_(cost_models(scenario)),
-      attention_on_(schedule.replicas.size(), std::vector<std::vector<RankId>>(schedule.layers)),
       shared_(schedule.ranks.size(), 0),
-      experts_(schedule.ranks.size(), 0),
-      shards_(schedule.layers) {
+      experts_(schedule.ranks.size(), 0) {
   const std::vector<Gpu> gpus = gpus_of(scenario.cluster);
   for (const Rank& rank : schedule.ranks) kind_.push_back(gpus[rank.gpu.value].kind);
   place_experts();
-  find_attention();
-  find_shards();
+  count_parameters();
   find_like_layers();
   find_like_microbatches();
   find_like_ranks();
@@ -60,36 +52,19 @@ PredictedLoad::PredictedLoad(const Schedule& schedule, const Scenario& scenario)
 
 void PredictedLoad::place_experts() {
   held_.assign(schedule_.ranks.size(), std::vector<Held>(schedule_.layers));
-  for (const Replica& replica : schedule_.replicas) {
+  std::vector<double> parameters;  // [layers] of one expert
+  for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
+    parameters.push_back(layer_parameters(scenario_.model, l).expert);
+  }
+  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
     for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
-      if (replica.expert_on[l].empty()) continue;
-      const double parameters = layer_parameters(scenario_.model, l).expert;
-      for (std::uint32_t e = 0; e < replica.expert_on[l].size(); ++e) {
-        const RankId rank = replica.expert_on[l][e];
-        Held& held = held_[rank.value][l];
+      Held& held = held_[r][l];
+      for (const std::uint32_t e : layout_.experts_of({r}, l)) {
         held.share += scenario_.shares[l][e];
         ++held.experts;
         if (scenario_.shares[l][e] > 0) ++held.experts_with_rows;
-        experts_[rank.value] += parameters;
+        experts_[r] += parameters[l];
       }
-    }
-  }
-}
-
-void PredictedLoad::find_attention() {
-  std::vector<std::vector<char>> runs(schedule_.programs.size(),
-                                      std::vector<char>(schedule_.layers, 0));
-  for (std::size_t p = 0; p < schedule_.programs.size(); ++p) {
-    for (const Op& op : schedule_.programs[p]) {
-      if (op.work == Work::attention) runs[p][op.layer] = 1;
-    }
-  }
-  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
-    const Rank& rank = schedule_.ranks[r];
-    for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
-      if (runs[rank.program][l] == 0) continue;
-      attention_on_[rank.replica][l].push_back({r});
-      shared_[r] += layer_parameters_of(l);
     }
   }
 }
@@ -98,73 +73,40 @@ double PredictedLoad::held_expert_parameters(RankId rank, std::uint32_t layer) c
   return held(rank, layer).experts * layer_parameters(scenario_.model, layer).expert;
 }
 
-bool PredictedLoad::hold_equal_experts(RankId rank, RankId other, std::uint32_t layer) const {
-  const auto& here = schedule_.replicas[schedule_.ranks[rank.value].replica].expert_on[layer];
-  const auto& there = schedule_.replicas[schedule_.ranks[other.value].replica].expert_on[layer];
-  for (std::size_t e = 0; e < here.size(); ++e) {
-    if ((here[e] == rank) != (there[e] == other)) return false;
+void PredictedLoad::count_parameters() {
+  for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
+    const double parameters = layer_parameters_of(l);
+    for (std::uint32_t v = 0; v < schedule_.replicas.size(); ++v) {
+      for (const RankId rank : layout_.attention_on(v, l)) shared_[rank.value] += parameters;
+    }
   }
-  return true;
-}
-
-PredictedLoad::Shards PredictedLoad::shards_of(GroupId group, std::uint32_t layer) const {
-  const auto& members = schedule_.groups[group.value];
-  std::size_t holders = 0;
-  for (const auto& replica : attention_on_) holders += replica[layer].size();
-  Shards out{group};
-  out.all_shared = holders == members.size();
-  out.experts = std::all_of(members.begin(), members.end(), [&](RankId member) {
-    return hold_equal_experts(members.front(), member, layer);
-  });
-  const bool hold_all = held(members.front(), layer).experts == schedule_.experts;
-  out.all_experts = out.experts && hold_all && members.size() == schedule_.replicas.size();
-  return out;
-}
-
-void PredictedLoad::find_shards() {
   optimizer_.resize(schedule_.ranks.size());
   for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
     optimizer_[r] = shared_[r] + experts_[r];
-  }
-  std::vector<std::vector<Op>> gathers;  // [programs]
-  for (const Program& program : schedule_.programs) {
-    auto& ops = gathers.emplace_back();
-    std::copy_if(program.begin(), program.end(), std::back_inserter(ops),
-                 [](const Op& op) { return op.work == Work::gather; });
-  }
-  for (std::uint32_t r = 0; r < schedule_.ranks.size(); ++r) {
-    for (const Op& op : gathers[schedule_.ranks[r].program]) {
+    for (const Op& op : layout_.gathers_of({r})) {
       const GroupId group = schedule_.group_of({r}, op);
-      if (find_shards(group, op.layer) == nullptr) {
-        shards_[op.layer].push_back(shards_of(group, op.layer));
-      }
       const double others = 1 - 1.0 / static_cast<double>(schedule_.groups[group.value].size());
       optimizer_[r] -= others * layer_parameters_of(op.layer);
-      if (!find_shards(group, op.layer)->experts) continue;
+      if (!layout_.find_shards(group, op.layer)->experts) continue;
       optimizer_[r] -= others * held_expert_parameters({r}, op.layer);
     }
   }
-}
-
-const PredictedLoad::Shards* PredictedLoad::find_shards(GroupId group, std::uint32_t layer) const {
-  const auto& all = shards_[layer];
-  const auto found = std::find_if(all.begin(), all.end(),
-                                  [&](const Shards& shards) { return shards.group == group; });
-  return found == all.end() ? nullptr : &*found;
 }
 
 /// Whether the ops of two layers cost the same, microbatch by microbatch.
 bool PredictedLoad::alike(std::uint32_t layer, std::uint32_t other) const {
   if (scenario_.model.layers[layer] != scenario_.model.layers[other]) return false;
   if (scenario_.shares[layer] != scenario_.shares[other]) return false;
-  if (shards_[layer] != shards_[other]) return false;
+  if (layout_.shards_of(layer) != layout_.shards_of(other)) return false;
   const auto below = [](std::uint32_t l) {
     return l == 0 ? 0 : l - 1;
   };  // where a stage comes from
   return std::all_of(schedule_.replicas.begin(), schedule_.replicas.end(), [&](const Replica& v) {
-    const auto& attention = attention_on_[static_cast<std::size_t>(&v - schedule_.replicas.data())];
-    return v.expert_on[layer] == v.expert_on[other] && attention[layer] == attention[other] &&
-           attention[below(layer)] == attention[below(other)];
+    const auto attention_on = [&](std::uint32_t l) -> const std::vector<RankId>& {
+      return layout_.attention_on(static_cast<std::uint32_t>(&v - schedule_.replicas.data()), l);
+    };
+    return v.expert_on[layer] == v.expert_on[other] && attention_on(layer) == attention_on(other) &&
+           attention_on(below(layer)) == attention_on(below(other));
   });
 }
 
@@ -231,12 +173,13 @@ bool PredictedLoad::alike(RankId rank, RankId other) const {
 
 void PredictedLoad::find_like_ranks() {
   std::vector<std::vector<std::uint32_t>> sources;  // [replicas] sequences, layer by layer
-  for (std::uint32_t v = 0; v < attention_on_.size(); ++v) {
+  for (std::uint32_t v = 0; v < schedule_.replicas.size(); ++v) {
     auto& own = sources.emplace_back();
-    for (std::uint32_t l = 0; l < attention_on_[v].size(); ++l) {
-      if (l > 0 && attention_on_[v][l] == attention_on_[v][l - 1]) continue;
+    for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
+      const auto& ranks = layout_.attention_on(v, l);
+      if (l > 0 && ranks == layout_.attention_on(v, l - 1)) continue;
       own.push_back(l);
-      for (const RankId rank : attention_on_[v][l]) {
+      for (const RankId rank : ranks) {
         own.push_back(schedule_.ranks[rank.value].sequences);
       }
     }
@@ -301,13 +244,14 @@ double PredictedLoad::layer_parameters_of(std::uint32_t layer) const {
 }
 
 double PredictedLoad::tokens(RankId rank, const Op& op) const {
-  const double in_microbatch =
-      static_cast<double>(sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch,
-                                       schedule_.microbatches)) *
+  const std::uint64_t in_microbatch =
+      std::uint64_t{sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch,
+                                 schedule_.microbatches)} *
       scenario_.training.sequence_length;
   const bool chunked =
       op.work == Work::dispatch || op.work == Work::expert || op.work == Work::combine;
-  return chunked ? cut(in_microbatch, op.chunk, schedule_.chunks) : in_microbatch;
+  return static_cast<double>(chunked ? chunk_cut(in_microbatch, op.chunk, schedule_.chunks).size()
+                                     : in_microbatch);
 }
 
 double PredictedLoad::rows(RankId rank, const Op& op) const {
@@ -315,7 +259,7 @@ double PredictedLoad::rows(RankId rank, const Op& op) const {
   const double share = held(rank, op.layer).share;
   if (share <= 0) return 0;
   double all_tokens = 0;
-  for (const RankId source : attention_on_[schedule_.ranks[rank.value].replica][op.layer]) {
+  for (const RankId source : layout_.attention_on(schedule_.ranks[rank.value].replica, op.layer)) {
     all_tokens += tokens(source, op);
   }
   return all_tokens * scenario_.model.top_k * share;
@@ -383,27 +327,14 @@ Bytes PredictedLoad::bytes(GroupId group, const Op& op, RankId from, RankId to) 
   }
 }
 
-/// Both sides of a stage boundary hold the same sequences of a microbatch, in the order of their
-/// ranks.
+/// Both sides of a stage boundary hold the same sequences of a microbatch.
 Bytes PredictedLoad::stage_bytes(const Op& op, RankId from, RankId to) const {
-  const auto& layers = attention_on_[schedule_.ranks[from.value].replica];
   const bool up = op.pass == Pass::forward;
-  const auto& senders = layers[up ? op.layer - 1U : op.layer];
-  const auto& receivers = layers[up ? op.layer : op.layer - 1U];
-  const auto interval = [&](const std::vector<RankId>& side, RankId rank) {
-    double begin = 0;
-    for (const RankId other : side) {
-      const double own = sequences_in(schedule_.ranks[other.value].sequences, op.microbatch,
-                                      schedule_.microbatches);
-      if (other == rank) return std::pair{begin, begin + own};
-      begin += own;
-    }
-    return std::pair{0.0, 0.0};
-  };
-  const auto [from_begin, from_end] = interval(senders, from);
-  const auto [to_begin, to_end] = interval(receivers, to);
-  const double common = std::min(from_end, to_end) - std::max(from_begin, to_begin);
-  return {std::max(0.0, common) * scenario_.training.sequence_length * half_bytes *
+  const std::uint32_t sent_by = up ? op.layer - 1U : op.layer;
+  const std::uint32_t sent_to = up ? op.layer : op.layer - 1U;
+  const Interval sequences = common(layout_.sequences_of(from, sent_by, op.microbatch),
+                                    layout_.sequences_of(to, sent_to, op.microbatch));
+  return {static_cast<double>(sequences.size()) * scenario_.training.sequence_length * half_bytes *
           scenario_.model.hidden};
 }
 
@@ -419,7 +350,7 @@ Bytes PredictedLoad::ring_bytes(GroupId group, Bytes all, RankId from, RankId to
 Bytes PredictedLoad::sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const {
   if (op.work == Work::reduce_experts) return expert_sum_bytes(group, op, from, to);
   const bool norm = op.work == Work::reduce_norm;
-  const Shards* shards = norm ? nullptr : find_shards(group, op.layer);
+  const Shards* shards = norm ? nullptr : layout_.find_shards(group, op.layer);
   Bytes all{norm ? norm_bytes : layer_parameters_of(op.layer) * half_bytes};
   if (op.work == Work::gather && shards != nullptr && shards->experts) {
     all += Bytes{held_expert_parameters(from, op.layer) * half_bytes};
@@ -429,7 +360,7 @@ Bytes PredictedLoad::sum_bytes(GroupId group, const Op& op, RankId from, RankId 
     return place_in(members, from) + 1 == place_in(members, to) ? all : Bytes{};
   }
   const Bytes ring = ring_bytes(group, all, from, to);
-  return goes_half_round(group, op) ? Bytes{std::round(ring.value / 2)} : ring;
+  return layout_.goes_half_round(group, op) ? Bytes{std::round(ring.value / 2)} : ring;
 }
 
 /// One ring per expert: its holders in the order of the replicas.
@@ -443,18 +374,9 @@ Bytes PredictedLoad::expert_sum_bytes(GroupId group, const Op& op, RankId from, 
     if (here[e] == from && next[e] == to) ++common;
   }
   const auto size = static_cast<double>(n);
-  const double turns = goes_half_round(group, op) ? 1 : 2;
+  const double turns = layout_.goes_half_round(group, op) ? 1 : 2;
   return {std::round(turns * (size - 1) / size * common *
                      layer_parameters(scenario_.model, op.layer).expert * half_bytes)};
-}
-
-/// A gather, and a sum of which each member only needs its own part.
-bool PredictedLoad::goes_half_round(GroupId group, const Op& op) const {
-  if (op.work == Work::gather) return true;
-  if (op.work == Work::reduce_norm) return false;
-  const Shards* shards = find_shards(group, op.layer);
-  if (shards == nullptr) return false;
-  return op.work == Work::reduce_experts ? shards->all_experts : shards->all_shared;
 }
 
 /// What NCCL would run for the whole exchange; nothing where that is several collectives.
@@ -474,7 +396,7 @@ std::optional<MeasuredOp> PredictedLoad::collective_of(GroupId group, const Op& 
   const bool several_rings = op.work == Work::reduce_experts &&
                              schedule_.groups[group.value].size() != schedule_.replicas.size();
   if (several_rings) return std::nullopt;
-  return goes_half_round(group, op) ? MeasuredOp::reduce_scatter : MeasuredOp::all_reduce;
+  return layout_.goes_half_round(group, op) ? MeasuredOp::reduce_scatter : MeasuredOp::all_reduce;
 }
 
 std::optional<ExchangeTimes::Answer> PredictedLoad::measured(GroupId group, const Op& op) const {

@@ -5,8 +5,10 @@
 #include <vector>
 
 #include "models/scenario.hpp"
+#include "schedule/amounts.hpp"
 #include "schedule/exchange_times.hpp"
 #include "schedule/load.hpp"
+#include "schedule/step_layout.hpp"
 
 namespace zebroid {
 
@@ -17,7 +19,7 @@ Bytes routed_bytes(const MoeModel& model, const Op& op, double tokens, double sh
 /// The load that costs and routing predict for one schedule. Tokens, rows and bytes follow from the
 /// model, the placement and the routing of the scenario; times from its calibration. The schedule
 /// (free of faults) and the scenario outlive it.
-class PredictedLoad final : public Load {
+class PredictedLoad final : public Load, public Amounts {
  public:
   PredictedLoad(const Schedule& schedule, const Scenario& scenario);
   ~PredictedLoad() override = default;
@@ -48,7 +50,7 @@ class PredictedLoad final : public Load {
   Flops flops(RankId rank, const Op& op) const;
   /// Tokens of the op's microbatch (and chunk, for dispatch, expert and combine) that the rank
   /// owns.
-  double tokens(RankId rank, const Op& op) const;
+  double tokens(RankId rank, const Op& op) const override;
   /// Parameters that the rank holds: shared ones of the layers whose attention it runs, and
   /// experts.
   double shared_parameters(RankId rank) const { return shared_[rank.value]; }
@@ -66,48 +68,33 @@ class PredictedLoad final : public Load {
   };
 
   void place_experts();
-  void find_attention();
-  void find_shards();
+  void count_parameters();
   void find_like_layers();
   void find_like_microbatches();
   void find_like_ranks();
   bool alike(std::uint32_t layer, std::uint32_t other) const;
   bool alike(RankId rank, RankId other) const;
   double layer_parameters_of(std::uint32_t layer) const;
-  /// A group that shares a layer's optimizer states.
-  struct Shards {
-    GroupId group;
-    bool experts = false;     ///< its members hold the same experts, which are shared too
-    bool all_shared = false;  ///< nobody else holds the layer's shared parameters
-    bool all_experts = false;
-
-    friend bool operator==(const Shards&, const Shards&) = default;
-  };
   double held_expert_parameters(RankId rank, std::uint32_t layer) const;
-  bool hold_equal_experts(RankId rank, RankId other, std::uint32_t layer) const;
-  Shards shards_of(GroupId group, std::uint32_t layer) const;
-  const Shards* find_shards(GroupId group, std::uint32_t layer) const;
   Bytes ring_bytes(GroupId group, Bytes all, RankId from, RankId to) const;
   Bytes sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
   Bytes expert_sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;
   Bytes stage_bytes(const Op& op, RankId from, RankId to) const;
-  bool goes_half_round(GroupId group, const Op& op) const;
   std::optional<ExchangeTimes::Answer> measured(GroupId group, const Op& op) const;
   const Held& held(RankId rank, std::uint32_t layer) const { return held_[rank.value][layer]; }
   const CostModel& costs(RankId rank) const { return costs_[kind_[rank.value]]; }
 
   const Schedule& schedule_;
   const Scenario& scenario_;
+  StepLayout layout_;
   Network network_;
   ExchangeTimes exchange_times_;
   std::vector<CostModel> costs_;
-  std::vector<std::uint32_t> kind_;                             // [ranks]
-  std::vector<std::vector<Held>> held_;                         // [ranks][layers]
-  std::vector<std::vector<std::vector<RankId>>> attention_on_;  // [replicas][layers]
-  std::vector<double> shared_;                                  // [ranks] parameters
-  std::vector<double> experts_;                                 // [ranks] parameters
-  std::vector<double> optimizer_;                               // [ranks] parameters
-  std::vector<std::vector<Shards>> shards_;                     // [layers]
+  std::vector<std::uint32_t> kind_;      // [ranks]
+  std::vector<std::vector<Held>> held_;  // [ranks][layers]
+  std::vector<double> shared_;           // [ranks] parameters
+  std::vector<double> experts_;          // [ranks] parameters
+  std::vector<double> optimizer_;        // [ranks] parameters
   // The first layer, microbatch and chunk, replica, rank that are alike.
   std::vector<std::uint16_t> layer_like_;  // for what experts do and get
   std::vector<std::uint16_t> inner_like_;  // for the rest: the ends are like no other

@@ -1,33 +1,18 @@
 #include <algorithm>
 #include <span>
-#include <utility>
 
-#include "core/hash.hpp"
+#include "schedule/op_index.hpp"
 #include "schedule/schedule.hpp"
 
 namespace zebroid {
 namespace {
 
-/// The ops of a program by what they do.
 class Finder {
  public:
   Finder(const Schedule& schedule, const Program& program)
-      : schedule_(schedule), program_(program), kinds_(program.size()) {
-    std::vector<std::uint32_t> kind_of;
+      : schedule_(schedule), program_(program), index_(program) {
     for (const Op& op : program) {
-      kind_of.push_back(kinds_.add(key_of(op.work, op.pass, op.layer, op.microbatch)));
       most_microbatches_ = std::max(most_microbatches_, op.microbatch + 1U);
-    }
-    first_.assign(kinds_.size() + 1U, 0);
-    for (const std::uint32_t kind : kind_of) ++first_[kind + 1];
-    for (std::size_t k = 0; k < kinds_.size(); ++k) first_[k + 1] += first_[k];
-    order_.resize(program.size());
-    std::vector<std::uint32_t> at(first_.begin(), first_.end() - 1);
-    for (std::uint32_t i = 0; i < program.size(); ++i) order_[at[kind_of[i]]++] = i;
-    for (std::size_t k = 0; k < kinds_.size(); ++k) {
-      if (first_[k + 1] - first_[k] < 2) continue;
-      std::sort(order_.begin() + first_[k], order_.begin() + first_[k + 1],
-                [&](std::uint32_t a, std::uint32_t b) { return by_chunk(a) < by_chunk(b); });
     }
   }
 
@@ -48,33 +33,15 @@ class Finder {
   }
 
  private:
-  std::pair<std::uint16_t, std::uint32_t> by_chunk(std::uint32_t i) const {
-    return {program_[i].chunk, i};
-  }
-  static std::uint64_t key_of(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch) {
-    return static_cast<std::uint64_t>(work) << 56U | static_cast<std::uint64_t>(pass) << 48U |
-           static_cast<std::uint64_t>(layer) << 16U | microbatch;
-  }
-
-  std::span<const std::uint32_t> of(std::uint64_t key) const {
-    const std::uint32_t kind = kinds_.find(key);
-    if (kind == KeyIndex::none) return {};
-    return std::span(order_).subspan(first_[kind], first_[kind + 1] - first_[kind]);
-  }
-  /// All chunks of (work, pass, layer, microbatch).
-  bool all_chunks(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch) {
-    const auto ops = of(key_of(work, pass, layer, microbatch));
+  bool add(std::span<const std::uint32_t> ops) {
     found_.insert(found_.end(), ops.begin(), ops.end());
     return !ops.empty();
   }
+  bool all_chunks(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch) {
+    return add(index_.all_chunks(work, pass, layer, microbatch));
+  }
   bool one_chunk(Work work, Pass pass, const Op& op) {
-    const auto ops = of(key_of(work, pass, op.layer, op.microbatch));
-    auto at = std::lower_bound(
-        ops.begin(), ops.end(), op.chunk,
-        [this](std::uint32_t i, std::uint16_t chunk) { return program_[i].chunk < chunk; });
-    const std::size_t before = found_.size();
-    for (; at != ops.end() && program_[*at].chunk == op.chunk; ++at) found_.push_back(*at);
-    return found_.size() > before;
+    return add(index_.one_chunk(work, pass, op));
   }
   bool all_microbatches(Work work, Pass pass, std::uint32_t layer) {
     bool some = false;
@@ -123,7 +90,7 @@ class Finder {
   /// What attention computes again goes to the experts, sent or on this rank.
   bool feeds_experts_again(std::uint32_t layer, std::uint32_t microbatch) const {
     const auto lists = [&](Work work, Pass pass) {
-      return !of(key_of(work, pass, layer, microbatch)).empty();
+      return !index_.all_chunks(work, pass, layer, microbatch).empty();
     };
     return lists(Work::dispatch, Pass::recompute) ||
            (lists(Work::expert, Pass::recompute) && !lists(Work::dispatch, Pass::forward));
@@ -180,7 +147,7 @@ class Finder {
 
   /// A phase of a sum goes on with what the phases before it left here.
   void earlier_phases(const Op& op) {
-    for (const std::uint32_t i : of(key_of(op.work, op.pass, op.layer, op.microbatch))) {
+    for (const std::uint32_t i : index_.all_chunks(op.work, op.pass, op.layer, op.microbatch)) {
       if (program_[i].chunk < op.chunk) found_.push_back(i);
     }
   }
@@ -234,9 +201,7 @@ class Finder {
 
   const Schedule& schedule_;
   const Program& program_;
-  KeyIndex kinds_;                    // of (work, pass, layer, microbatch)
-  std::vector<std::uint32_t> first_;  // [kinds + 1] into order_
-  std::vector<std::uint32_t> order_;  // ops by kind, then chunk
+  OpIndex index_;
   std::uint32_t most_microbatches_ = 0;
   std::vector<std::uint32_t> found_;
 };

@@ -4,11 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <array>
-#include <optional>
 
 #include "core/error.hpp"
 #include "schedule/exchanges.hpp"
+#include "schedule/order_graph.hpp"
 #include "schedule/verify_training.hpp"
 
 namespace zebroid {
@@ -217,112 +216,51 @@ void check_reads(const Schedule& schedule, const std::vector<Reads>& reads, Faul
 
 // --- No cycle in data, stream order, launch order and rendezvous. ---
 
-/// Nodes: one per op (for an exchange its launch on that member), then one per exchange (all
-/// members are done).
-class OrderCheck {
- public:
-  OrderCheck(const Schedule& schedule, const Exchanges& exchanges, const std::vector<Reads>& reads)
-      : schedule_(schedule), exchanges_(exchanges) {
-    std::uint32_t nodes = 0;
-    for (const auto& of : exchanges.of) {
-      first_node_.push_back(nodes);
-      nodes += static_cast<std::uint32_t>(of.size());
-    }
-    first_exchange_ = nodes;
-    nodes += static_cast<std::uint32_t>(exchanges.all.size());
-    after_.resize(nodes);
-    waits_.resize(nodes);
-    for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
-      add_rank(r, reads[schedule.ranks[r].program]);
-    }
+std::string name_of_node(const Schedule& schedule, const Exchanges& exchanges,
+                         const OrderGraph& graph, std::uint32_t node) {
+  if (graph.is_op(node)) {
+    const auto [rank, op] = graph.op_of(node);
+    return op_name(schedule, rank, op);
   }
+  const Exchange& exchange = exchanges.all[graph.exchange_of(node)];
+  return fmt::format("end of {} in group {}", name_of(exchange.op), exchange.group.value);
+}
 
-  void run(FaultList& faults) {
-    std::vector<std::uint32_t> ready;
-    for (std::uint32_t n = 0; n < waits_.size(); ++n) {
-      if (waits_[n] == 0) ready.push_back(n);
-    }
-    std::size_t done = 0;
-    while (!ready.empty()) {
-      const std::uint32_t node = ready.back();
-      ready.pop_back();
-      ++done;
-      for (const std::uint32_t next : after_[node]) {
-        if (--waits_[next] == 0) ready.push_back(next);
-      }
-    }
-    if (done < waits_.size()) faults.add(describe_cycle());
+/// Follows unfinished predecessors until a node repeats; what lies between is a cycle.
+std::vector<std::uint32_t> find_cycle(const OrderGraph& graph,
+                                      const std::vector<std::uint32_t>& in_order) {
+  std::vector<char> done(graph.size(), 0);
+  for (const std::uint32_t node : in_order) done[node] = 1;
+  std::vector<std::uint32_t> before(graph.size(), UINT32_MAX);
+  std::uint32_t node = UINT32_MAX;
+  for (std::uint32_t n = 0; n < graph.size(); ++n) {
+    if (done[n] != 0) continue;
+    for (const std::uint32_t next : graph.after(n)) before[next] = n;
+    if (node == UINT32_MAX) node = n;
   }
+  for (std::size_t steps = 0; steps < graph.size(); ++steps) node = before[node];
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t at = node; out.empty() || at != node; at = before[at]) out.push_back(at);
+  return out;
+}
 
- private:
-  std::uint32_t node_of(std::uint32_t r, std::uint32_t op) const { return first_node_[r] + op; }
-  /// The node after which op counts as ended.
-  std::uint32_t end_of(std::uint32_t r, std::uint32_t op) const {
-    const std::uint32_t exchange = exchanges_.of[r][op];
-    return exchange == Exchanges::none ? node_of(r, op) : first_exchange_ + exchange;
+void check_order(const Schedule& schedule, const Exchanges& exchanges,
+                 const std::vector<Reads>& reads, FaultList& faults) {
+  const OrderGraph graph(schedule, exchanges, reads);
+  const std::vector<std::uint32_t> in_order = graph.in_order();
+  if (in_order.size() == graph.size()) return;
+  constexpr std::size_t most_shown = 12;
+  std::vector<std::uint32_t> cycle = find_cycle(graph, in_order);
+  const bool all_shown = cycle.size() <= most_shown;
+  if (!all_shown) cycle.resize(most_shown);
+  std::vector<std::string> names;
+  for (const std::uint32_t node : cycle) {
+    names.push_back(name_of_node(schedule, exchanges, graph, node));
   }
-  void edge(std::uint32_t from, std::uint32_t to) {
-    after_[from].push_back(to);
-    ++waits_[to];
-  }
-
-  void add_rank(std::uint32_t r, const Reads& reads) {
-    const Program& program = schedule_.program_of({r});
-    std::array<std::optional<std::uint32_t>, stream_count> last;
-    std::optional<std::uint32_t> last_exchange;
-    for (std::uint32_t i = 0; i < program.size(); ++i) {
-      auto& before = last.at(static_cast<std::size_t>(stream_of(program[i])));
-      if (before) edge(end_of(r, *before), node_of(r, i));
-      before = i;
-      for (std::uint32_t k = reads.first[i]; k < reads.first[i + 1]; ++k) {
-        edge(end_of(r, reads.ops[k]), node_of(r, i));
-      }
-      if (!is_exchange(program[i].work)) continue;
-      if (last_exchange) edge(node_of(r, *last_exchange), node_of(r, i));
-      last_exchange = i;
-      edge(node_of(r, i), end_of(r, i));
-    }
-  }
-
-  std::string name_of_node(std::uint32_t node) const {
-    if (node >= first_exchange_) {
-      const Exchange& exchange = exchanges_.all[node - first_exchange_];
-      return fmt::format("end of {} in group {}", name_of(exchange.op), exchange.group.value);
-    }
-    const auto after = std::upper_bound(first_node_.begin(), first_node_.end(), node);
-    const auto r = static_cast<std::uint32_t>(after - first_node_.begin() - 1);
-    return op_name(schedule_, {r}, node - first_node_[r]);
-  }
-
-  /// Follows unfinished predecessors until a node repeats; what lies between is a cycle.
-  std::string describe_cycle() const {
-    std::vector<std::uint32_t> before(waits_.size(), UINT32_MAX);
-    std::uint32_t node = UINT32_MAX;
-    for (std::uint32_t n = 0; n < waits_.size(); ++n) {
-      if (waits_[n] == 0) continue;
-      for (const std::uint32_t next : after_[n]) before[next] = n;
-      if (node == UINT32_MAX) node = n;
-    }
-    for (std::size_t steps = 0; steps < waits_.size(); ++steps) node = before[node];
-    std::vector<std::string> names;
-    constexpr std::size_t most_shown = 12;
-    std::uint32_t at = node;
-    do {
-      names.push_back(name_of_node(at));
-      at = before[at];
-    } while (at != node && names.size() < most_shown);
-    std::reverse(names.begin(), names.end());
-    return fmt::format("deadlock: {}{} -> {}", at == node ? "" : "... -> ",
-                       fmt::join(names, " -> "), names.front());
-  }
-
-  const Schedule& schedule_;
-  const Exchanges& exchanges_;
-  std::vector<std::uint32_t> first_node_;
-  std::uint32_t first_exchange_ = 0;
-  std::vector<std::vector<std::uint32_t>> after_;
-  std::vector<std::uint32_t> waits_;
-};
+  std::reverse(names.begin(), names.end());
+  faults.add(fmt::format("deadlock: {}{} -> {}", all_shown ? "" : "... -> ",
+                         fmt::join(names, " -> "), names.front()));
+}
 
 }  // namespace
 
@@ -338,7 +276,7 @@ std::vector<Fault> verify(const Schedule& schedule) {
   check_matching(schedule, exchanges, faults);
   check_reads(schedule, program_reads, faults);
   check_training_step(schedule, faults);
-  OrderCheck(schedule, exchanges, program_reads).run(faults);
+  check_order(schedule, exchanges, program_reads, faults);
   return faults.take();
 }
 

@@ -48,6 +48,8 @@ constexpr double attention_internals =
     tokens * ((2 * 256 + 4 * (64 + 64) + 2 * (64 + 64)) * 2 + (4 + 2 * 4) * 4);
 constexpr double expert_internals = 2 * tokens * 3 * 512 * 2;  // gate, up and product of each copy
 constexpr double logits = tokens * 1000 * (2 + 4);             // half and single precision
+constexpr double routing = 2 * tokens * (4 + 3 * 4);  // of each copy a weight and three indices
+constexpr double weights = 2 * tokens * 4;            // of each copy, or their gradients
 
 constexpr const char* attention_by_module =
     "A0.0 D0.0 C0.0 H0 H'0 A*0.0 D'0.0 C'0.0 A'0.0 norm step";
@@ -60,8 +62,9 @@ constexpr const char* expert_by_layer = "D0.0 E0.0 C0.0 D*0.0 E*0.0 D'0.0 E'0.0 
 
 TEST(Memory, OfAnAttentionGpuPeaksAtTheHeadWhenTheVocabularyIsLarge) {
   const MemoryUse use = memory_of(one_layer(attention_by_module, expert_by_module))[0];
-  // The layer's input, the residual that the expert outputs are added to, the head's input.
-  EXPECT_EQ(use.activations.value, 3 * hidden + logits);
+  // The layer's input and choice of experts, the residual that the expert outputs are added to, the
+  // head's input; while it runs logits and the norm of its input.
+  EXPECT_EQ(use.activations.value, 3 * hidden + routing + logits + hidden);
   EXPECT_EQ(use.receive_buffers.value, rows);  // expert outputs
 }
 
@@ -69,35 +72,37 @@ TEST(Memory, OfAnAttentionGpuPeaksInBackwardWhenTheVocabularyIsSmall) {
   Case c = one_layer(attention_by_module, expert_by_module);
   c.scenario.model.vocabulary = 1;
   const MemoryUse use = memory_of(c)[0];
-  // The layer's input, the gradients of its output and input; what was recomputed and its
-  // gradients.
-  EXPECT_EQ(use.activations.value, 3 * hidden + 2 * attention_internals);
-  EXPECT_EQ(use.receive_buffers.value, rows);  // gradients of what was dispatched
+  // The layer's input and choice of experts, the gradients of its output and input; what was
+  // recomputed and its gradients.
+  EXPECT_EQ(use.activations.value, 3 * hidden + routing + 2 * attention_internals);
+  EXPECT_EQ(use.receive_buffers.value, rows + weights);  // gradients of what was dispatched
 }
 
 TEST(Memory, OfAnAttentionGpuWithoutRecomputationKeepsInternalsUntilBackward) {
   const MemoryUse use = memory_of(one_layer(attention_none, expert_none))[0];
-  EXPECT_EQ(use.activations.value, 3 * hidden + attention_internals + logits);
+  EXPECT_EQ(use.activations.value, 3 * hidden + routing + attention_internals + logits + hidden);
   EXPECT_EQ(use.receive_buffers.value, rows);
 }
 
 TEST(Memory, OfAnExpertGpuPeaksInBackward) {
   const MemoryUse use = memory_of(one_layer(attention_by_module, expert_by_module))[1];
-  // Received rows, recomputed internals and outputs, gradients of internals and inputs.
-  EXPECT_EQ(use.activations.value, 3 * rows + 2 * expert_internals);
+  // Received rows and their weights, recomputed internals (the outputs nobody needs), gradients of
+  // internals, inputs and weights.
+  EXPECT_EQ(use.activations.value, 2 * (rows + weights) + 2 * expert_internals);
   EXPECT_EQ(use.receive_buffers.value, rows);  // gradients of the outputs
 }
 
 TEST(Memory, OfAnExpertGpuWithoutRecomputationKeepsInternalsUntilBackward) {
   const MemoryUse use = memory_of(one_layer(attention_none, expert_none))[1];
-  EXPECT_EQ(use.activations.value, 2 * rows + 2 * expert_internals);
+  EXPECT_EQ(use.activations.value, 2 * (rows + weights) + 2 * expert_internals);
   EXPECT_EQ(use.receive_buffers.value, rows);
 }
 
 TEST(Memory, OfAnExpertGpuThatIsSentItsRowsAgainKeepsNone) {
   const MemoryUse use = memory_of(one_layer(attention_by_layer, expert_by_layer))[1];
-  EXPECT_EQ(use.activations.value, 2 * rows + 2 * expert_internals);
-  EXPECT_EQ(use.receive_buffers.value, 2 * rows);  // rows and gradients
+  // Internals, gradients of internals, inputs and weights.
+  EXPECT_EQ(use.activations.value, rows + weights + 2 * expert_internals);
+  EXPECT_EQ(use.receive_buffers.value, 2 * rows + weights);  // rows with weights, gradients
 }
 
 TEST(Memory, HoldsTheGradientOfALayersOutputWhileItsExpertsRun) {
@@ -113,10 +118,10 @@ TEST(Memory, HoldsTheGradientOfALayersOutputWhileItsExpertsRun) {
   c.schedule.ranks = {{{0}, 0, 0, 4, {{0}}}};
   c.schedule.groups = {{{0}}};
   const MemoryUse use = memory_of(c)[0];
-  // While experts run backward: layer 0's input and internals, the gradient of its output; rows,
-  // internals twice and input gradients of the experts.
-  EXPECT_EQ(use.activations.value,
-            2 * hidden + attention_internals + 2 * rows + 2 * expert_internals);
+  // While experts run backward: layer 0's input, choice of experts and internals, the gradient of
+  // its output; rows, internals twice and input gradients of the experts, weights and theirs.
+  EXPECT_EQ(use.activations.value, 2 * hidden + routing + attention_internals +
+                                       2 * (rows + weights) + 2 * expert_internals);
   EXPECT_EQ(use.receive_buffers.value, rows);
 }
 
@@ -125,7 +130,8 @@ TEST(Memory, OfTheHeadIsThatOfASliceOfTokens) {
   c.scenario.training.sequence_length = 4096;
   c.scenario.model.vocabulary = 100'000;
   const double all = 4 * 4096;
-  EXPECT_EQ(memory_of(c)[0].activations.value, 3 * all * 256 * 2 + 4096.0 * 100'000 * 6);
+  EXPECT_EQ(memory_of(c)[0].activations.value,
+            3 * all * 256 * 2 + all * 2 * 16 + 4096.0 * (100'000 * 6 + 256 * 2));
 }
 
 TEST(Memory, OfParametersIsTwoTwoAndTwelveBytesWithAdamW) {
