@@ -253,7 +253,7 @@ Elements expert_elements(const MoeModel& model, double rows) {
 Elements workspace_elements(const MoeModel& model, const Op& writer, double tokens, double rows) {
   if (writer.work == Work::attention) return attention_elements(model, writer.layer, tokens);
   if (writer.work == Work::expert) return expert_elements(model, rows);
-  const double slice = std::min(tokens, logit_slice_tokens);  // of the head
+  const double slice = std::min(tokens, static_cast<double>(logit_slice_tokens));  // of the head
   return {.half = slice * (static_cast<double>(model.vocabulary) + model.hidden),
           .single = slice * model.vocabulary};
 }

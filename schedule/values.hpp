@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -77,6 +78,6 @@ Elements elements_of(const MoeModel& model, const Op& writer, What what, double 
                      double rows);
 
 /// The head works on slices, so that logits never take more than this many tokens' worth.
-inline constexpr double logit_slice_tokens = 4096;
+inline constexpr std::size_t logit_slice_tokens = 4096;
 
 }  // namespace zebroid
