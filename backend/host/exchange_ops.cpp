@@ -34,10 +34,6 @@ void add(Offer& offer, RankId to, std::vector<Segment> segments) {
   if (any) offer.push_back({to, std::move(segments), 0});
 }
 
-std::size_t place_in(const std::vector<RankId>& ranks, RankId rank) {
-  return static_cast<std::size_t>(std::find(ranks.begin(), ranks.end(), rank) - ranks.begin());
-}
-
 }  // namespace
 
 template <class Real>
@@ -309,11 +305,10 @@ Offer ExchangeOps<Real>::parts_offer(const std::vector<Summed<T>>& arrays, bool 
   std::map<RankId, std::vector<Segment>> segments;
   for (const Summed<T>& array : arrays) {
     if (array.values == nullptr) continue;
-    const std::size_t own = place_in(array.ranks, state_.rank);
-    for (std::size_t p = 0; p < array.ranks.size(); ++p) {
-      if (p == own) continue;
-      const Interval part = part_of(array.size, own_parts ? own : p, array.ranks.size());
-      segments[array.ranks[p]].push_back(rows_of(array.values + part.begin, part.size()));
+    for (const RankId rank : array.ranks) {
+      if (rank == state_.rank) continue;
+      const Interval part = array.part_of(own_parts ? state_.rank : rank);
+      segments[rank].push_back(rows_of(array.values + part.begin, part.size()));
     }
   }
   Offer out;
@@ -321,62 +316,76 @@ Offer ExchangeOps<Real>::parts_offer(const std::vector<Summed<T>>& arrays, bool 
   return out;
 }
 
-/// Each rank sums its part of each array, in the order of the ranks, and then takes the others'
-/// parts where it needs them.
+/// The rank's parts of all arrays from all others, and their sums in the order of the ranks.
 template <class Real>
 template <class T>
-typename ExchangeOps<Real>::Done ExchangeOps<Real>::sum(Call& call,
-                                                        const std::vector<Summed<T>>& arrays) {
-  Communicator::Visit visit = this->visit(call, parts_offer(arrays, false));
-  const auto take = [&](RankId from, const auto& place_of) {
+void ExchangeOps<Real>::sum_parts(const std::vector<Summed<T>>& arrays,
+                                  Communicator::Visit& visit) {
+  std::map<RankId, std::vector<std::vector<T>>> received;  // [arrays] of each other rank
+  for (const RankId from : others(arrays)) {
+    auto& parts = received.emplace(from, arrays.size()).first->second;
     std::vector<Communicator::Visit::Place> places;
     for (std::size_t a = 0; a < arrays.size(); ++a) {
-      const auto& ranks = arrays[a].ranks;
-      if (arrays[a].values != nullptr && place_in(ranks, from) < ranks.size()) {
-        places.push_back(place_of(a));
-      }
+      if (!arrays[a].has(from)) continue;
+      parts[a].resize(arrays[a].part_of(state_.rank).size());
+      places.push_back(place_for(parts[a].data(), parts[a].size()));
     }
     visit.take(from, places);
-  };
-  std::map<RankId, std::vector<std::vector<T>>> received;  // [arrays] of each other rank
-  for (const Summed<T>& array : arrays) {
-    if (array.values == nullptr) continue;
-    for (const RankId rank : array.ranks) {
-      if (rank != state_.rank) received.try_emplace(rank, arrays.size());
-    }
-  }
-  for (auto& [from, parts] : received) {
-    take(from, [&](std::size_t a) {
-      const auto& ranks = arrays[a].ranks;
-      const Interval part = part_of(arrays[a].size, place_in(ranks, state_.rank), ranks.size());
-      parts[a].resize(part.size());
-      return place_for(parts[a].data(), part.size());
-    });
   }
   for (std::size_t a = 0; a < arrays.size(); ++a) {
     const auto& [values, size, ranks] = arrays[a];
     if (values == nullptr) continue;
-    const Interval part = part_of(size, place_in(ranks, state_.rank), ranks.size());
+    const Interval part = arrays[a].part_of(state_.rank);
     for (std::size_t i = part.begin; i < part.end; ++i) {
       T all{};
       for (std::size_t p = 0; p < ranks.size(); ++p) {
-        const T next = ranks[p] == state_.rank ? values[i]
-                                               : received.at(ranks[p])[a][i - part.begin];
+        const T next =
+            ranks[p] == state_.rank ? values[i] : received.at(ranks[p])[a][i - part.begin];
         all = p == 0 ? next : all + next;
       }
       values[i] = all;
     }
   }
+}
+
+/// From each other rank the parts that it has.
+template <class Real>
+template <class T>
+void ExchangeOps<Real>::take_parts(const std::vector<Summed<T>>& arrays,
+                                   Communicator::Visit& visit) {
+  for (const RankId from : others(arrays)) {
+    std::vector<Communicator::Visit::Place> places;
+    for (const Summed<T>& array : arrays) {
+      if (!array.has(from)) continue;
+      const Interval part = array.part_of(from);
+      places.push_back(place_for(array.values + part.begin, part.size()));
+    }
+    visit.take(from, places);
+  }
+}
+
+template <class Real>
+template <class T>
+std::set<RankId> ExchangeOps<Real>::others(const std::vector<Summed<T>>& arrays) const {
+  std::set<RankId> out;
+  for (const Summed<T>& array : arrays) {
+    if (array.values != nullptr) out.insert(array.ranks.begin(), array.ranks.end());
+  }
+  out.erase(state_.rank);
+  return out;
+}
+
+/// Each rank sums its part of each array, and then takes the others' parts where it needs them.
+template <class Real>
+template <class T>
+typename ExchangeOps<Real>::Done ExchangeOps<Real>::sum(Call& call,
+                                                        const std::vector<Summed<T>>& arrays) {
+  Communicator::Visit visit = this->visit(call, parts_offer(arrays, false));
+  sum_parts(arrays, visit);
   const GroupId group = job_.schedule.group_of(state_.rank, call.of);
   if (!job_.layout.goes_half_round(group, call.of)) {
     visit.meet_again(checked(call, parts_offer(arrays, true)));
-    for (const auto& [from, parts] : received) {
-      take(from, [&](std::size_t a) {
-        const auto& ranks = arrays[a].ranks;
-        const Interval part = part_of(arrays[a].size, place_in(ranks, from), ranks.size());
-        return place_for(arrays[a].values + part.begin, part.size());
-      });
-    }
+    take_parts(arrays, visit);
   }
   visit.leave();
   return {visit.started(), call.sent_bytes};
@@ -419,15 +428,7 @@ typename ExchangeOps<Real>::Done ExchangeOps<Real>::gather(Call& call) {
     }
   }
   Communicator::Visit visit = this->visit(call, parts_offer(arrays, true));
-  for (const RankId from : members) {
-    if (from == state_.rank) continue;
-    std::vector<Communicator::Visit::Place> places;
-    for (const auto& [values, size, ranks] : arrays) {
-      const Interval part = part_of(size, place_in(members, from), members.size());
-      places.push_back(place_for(values + part.begin, part.size()));
-    }
-    visit.take(from, places);
-  }
+  take_parts(arrays, visit);
   visit.leave();
   return {visit.started(), call.sent_bytes};
 }

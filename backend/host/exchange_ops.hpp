@@ -1,6 +1,8 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "backend/host/communicator.hpp"
@@ -32,12 +34,22 @@ class ExchangeOps {
     const Op& of;
     std::uint64_t sent_bytes = 0;
   };
-  /// An array of which each of `ranks` has its own, to be summed in their order.
+  /// An array of which each of `ranks` has its own, to be summed in their order. Parts are cut in
+  /// ascending order of ranks, as those of a group that shares optimizer states.
   template <class T>
   struct Summed {
     T* values = nullptr;
     std::size_t size = 0;
     std::vector<RankId> ranks;
+
+    bool has(RankId rank) const {
+      return values != nullptr && std::find(ranks.begin(), ranks.end(), rank) != ranks.end();
+    }
+    Interval part_of(RankId rank) const {
+      const auto before = std::count_if(ranks.begin(), ranks.end(),
+                                        [rank](RankId other) { return other < rank; });
+      return zebroid::part_of(size, static_cast<std::size_t>(before), ranks.size());
+    }
   };
 
   std::vector<RankId> holders(const Op& op) const;
@@ -57,6 +69,12 @@ class ExchangeOps {
 
   template <class T>
   Done sum(Call& call, const std::vector<Summed<T>>& arrays);
+  template <class T>
+  void sum_parts(const std::vector<Summed<T>>& arrays, Communicator::Visit& visit);
+  template <class T>
+  void take_parts(const std::vector<Summed<T>>& arrays, Communicator::Visit& visit);
+  template <class T>
+  std::set<RankId> others(const std::vector<Summed<T>>& arrays) const;
   template <class T>
   Done hand_on(Call& call, const std::vector<Summed<T>>& arrays);
   template <class T>

@@ -31,6 +31,11 @@ class Reference {
   const std::vector<Real>& expert_gradient(std::uint32_t layer, std::uint32_t e) const {
     return expert_gradients_[0][layer][e];
   }
+  /// Parameters, as they are now; tests change them.
+  std::vector<Real>& shared_values(std::uint32_t layer) { return shared_[layer].values; }
+  std::vector<Real>& expert_values(std::uint32_t layer, std::uint32_t e) {
+    return experts_[layer][e].values;
+  }
   const std::vector<Real>& shared_values(std::uint32_t layer) const { return shared_[layer].values; }
   const std::vector<Real>& expert_values(std::uint32_t layer, std::uint32_t e) const {
     return experts_[layer][e].values;

@@ -18,6 +18,16 @@ bool runs(const ThreadQueues::Snapshot& snapshot, std::uint32_t op) {
   });
 }
 
+/// The stream that died first, or nullptr.
+const ThreadQueues::State* first_dead(const ThreadQueues::Snapshot& snapshot) {
+  const ThreadQueues::State* out = nullptr;
+  for (const ThreadQueues::State& state : snapshot.streams) {
+    if (state.what != ThreadQueues::State::What::dead) continue;
+    if (out == nullptr || state.since < out->since) out = &state;
+  }
+  return out;
+}
+
 }  // namespace
 
 Watch::Watch(const Schedule& schedule, const Exchanges& exchanges,
@@ -55,17 +65,26 @@ void Watch::look(Trouble& trouble) {
   if (Clock::now() - progress_ > rules_.least) judge_standstill(all, trouble);
 }
 
-/// What one rank alone shows to be wrong.
+/// An exchange to which this rank has come: it may wait for others.
+bool Watch::has_come(RankId rank, std::uint32_t op) const {
+  if (!is_exchange(schedule_.program_of(rank)[op].work)) return false;
+  const std::vector<RankId> missing = communicator_.missing(exchanges_.of[rank.value][op]);
+  return std::find(missing.begin(), missing.end(), rank) == missing.end();
+}
+
+/// What one rank alone shows to be wrong; true when nothing more is to be looked for now.
 bool Watch::judge(RankId rank, const ThreadQueues::Snapshot& snapshot, Trouble& trouble) const {
   const Program& program = schedule_.program_of(rank);
+  if (const State* dead = first_dead(snapshot)) {
+    constexpr std::chrono::milliseconds moment{100};  // until those that died with it are seen too
+    if (Clock::now() - dead->since < moment) return true;
+    trouble.report({ErrorKind::aborted, rank, dead->op,
+                    fmt::format("the rank is dead: its stream {} ended before this op",
+                                name_of(dead->stream))});
+    return true;
+  }
   for (const State& state : snapshot.streams) {
-    if (state.what == State::What::dead) {
-      trouble.report({ErrorKind::aborted, rank, state.op,
-                      fmt::format("the rank is dead: its stream {} ended before this op",
-                                  name_of(state.stream))});
-      return true;
-    }
-    if (state.what != State::What::running || is_exchange(program[*state.op].work)) continue;
+    if (state.what != State::What::running || has_come(rank, *state.op)) continue;
     const Seconds_ took = Clock::now() - state.since;
     if (took.count() <= deadline_s(rank, *state.op)) continue;
     trouble.report({ErrorKind::aborted, rank, state.op,
@@ -89,8 +108,7 @@ void Watch::judge_standstill(const std::vector<ThreadQueues::Snapshot>& all,
     for (const State& state : all[r].streams) {
       if (state.what != State::What::running) continue;
       const RankId rank{r};
-      const bool computes = !is_exchange(schedule_.program_of(rank)[*state.op].work);
-      if (computes) return;  // until its own deadline
+      if (!has_come(rank, *state.op)) return;  // until its own deadline
       const std::uint32_t exchange = exchanges_.of[r][*state.op];
       if (communicator_.missing(exchange).empty()) {
         trouble.report({ErrorKind::aborted, rank, state.op,

@@ -37,6 +37,7 @@ class Watch {
   using State = ThreadQueues::State;
 
   double deadline_s(RankId rank, std::uint32_t op) const;
+  bool has_come(RankId rank, std::uint32_t op) const;
   bool judge(RankId rank, const ThreadQueues::Snapshot& snapshot, Trouble& trouble) const;
   void judge_standstill(const std::vector<ThreadQueues::Snapshot>& all, Trouble& trouble) const;
   std::string waits(const std::vector<ThreadQueues::Snapshot>& all) const;

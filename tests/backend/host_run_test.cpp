@@ -16,15 +16,10 @@ namespace {
 
 using testing::Case;
 using testing::make_case;
+using testing::some_text;
 using testing::training_cases;
 using testing::TrainingCase;
 using Strategy = TrainingCase::Strategy;
-
-Text some_text() {
-  std::string bytes;
-  for (int i = 0; i < 1000; ++i) bytes += static_cast<char>('a' + i * i % 7 + i % 3);
-  return Text(bytes);
-}
 
 HostRun run(const Case& c, HostOptions options) {
   return run_on_host(c.schedule, c.scenario, some_text(), options);

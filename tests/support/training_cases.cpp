@@ -1,7 +1,10 @@
 #include "tests/support/training_cases.hpp"
 
 #include <algorithm>
+#include <array>
+#include <set>
 
+#include "core/hash.hpp"
 #include "planner/builder.hpp"
 #include "planner/expert_parallel.hpp"
 #include "planner/pipeline.hpp"
@@ -241,20 +244,26 @@ std::string TrainingCase::name() const {
   return out;
 }
 
-Case make_case(const TrainingCase& wanted) {
+Case make_case(const TrainingCase& wanted, std::uint32_t batch) {
   TinyScenario tiny;
   tiny.cluster = std::to_string(wanted.attention) + "xA40," + std::to_string(wanted.experts) +
                  "xV100-16GB";
   // Not a multiple of the microbatches: they differ in size.
   const std::uint32_t owners = wanted.attention + wanted.experts;
   tiny.batch = static_cast<std::uint64_t>(owners) * wanted.microbatches + 3;
+  if (batch > 0) tiny.batch = batch;
   tiny.recompute = wanted.recompute;
   tiny.routing = wanted.routing;
   for (std::uint32_t l = 0; l < wanted.dense_layers; ++l) {
     tiny.dense_layers.push_back(static_cast<int>(l));
   }
   if (wanted.dense_layers > 0) tiny.shared_ffn = 8;
-  if (wanted.strategy == Strategy::zebra_in_stages) tiny.layers = 4;
+  if (wanted.strategy == Strategy::zebra_in_stages) {
+    tiny.layers = 4;
+    // Both stages hold equally many sequences of each microbatch.
+    const std::uint32_t first = (wanted.attention + 1) / 2;
+    tiny.batch = std::uint64_t{first} * (wanted.attention - first) * wanted.microbatches;
+  }
   Case out{tiny_scenario(tiny), {}};
   if (wanted.shards) out.scenario.training.optimizer_sharding = true;
   switch (wanted.strategy) {
@@ -302,6 +311,99 @@ std::vector<TrainingCase> training_cases() {
                    .microbatches = microbatches, .shards = true});
   }
   return out;
+}
+
+namespace {
+
+/// A combination as a number for each field.
+using Row = std::array<std::size_t, 8>;
+constexpr Row field_sizes = {5, 4, 4, 3, 4, 2, 4, 2};
+
+TrainingCase case_of(const Row& row) {
+  constexpr std::array<std::uint32_t, 4> microbatches = {1, 2, 3, 5};
+  constexpr std::array<Recompute, 4> recomputes = {Recompute::automatic, Recompute::none,
+                                                   Recompute::module, Recompute::layer};
+  TrainingCase out;
+  out.strategy = static_cast<Strategy>(row[0]);
+  out.attention = static_cast<std::uint32_t>(row[1] + 1);
+  out.experts = static_cast<std::uint32_t>(row[2] + 1);
+  out.chunks = static_cast<std::uint32_t>(row[3] + 1);
+  out.microbatches = microbatches.at(row[4]);
+  out.groups = static_cast<std::uint32_t>(row[5] + 1);
+  out.recompute = recomputes.at(row[6]);
+  out.shards = row[7] == 1;
+  out.offload = static_cast<std::uint32_t>((row[1] + row[2] + row[4]) % 4);
+  const std::uint32_t most = std::min(out.attention, out.experts);
+  const bool stages = out.strategy == Strategy::zebra_in_stages;
+  if (stages) out.attention = std::max(out.attention, 2U);
+  if (stages) out.experts = std::max(out.experts, 2U);
+  if (stages || out.groups > most) out.groups = 1;
+  if (out.strategy == Strategy::pp) {
+    out.chunks = 1;
+    const std::uint32_t gpus = out.attention + out.experts;  // on three layers
+    out.groups = std::max(out.groups, (gpus + 2) / 3);
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<TrainingCase> pairwise_cases() {
+  // Greedily: of some combinations drawn from a fixed sequence, the one that covers most new pairs.
+  std::set<std::array<std::size_t, 4>> open;  // field, value, field, value
+  for (std::size_t a = 0; a < field_sizes.size(); ++a) {
+    for (std::size_t b = a + 1; b < field_sizes.size(); ++b) {
+      for (std::size_t x = 0; x < field_sizes.at(a); ++x) {
+        for (std::size_t y = 0; y < field_sizes.at(b); ++y) open.insert({a, x, b, y});
+      }
+    }
+  }
+  const auto pairs_of = [](const Row& row) {
+    std::vector<std::array<std::size_t, 4>> out;
+    for (std::size_t a = 0; a < row.size(); ++a) {
+      for (std::size_t b = a + 1; b < row.size(); ++b) out.push_back({a, row.at(a), b, row.at(b)});
+    }
+    return out;
+  };
+  std::vector<TrainingCase> out;
+  std::uint64_t draw = 0;
+  while (!open.empty()) {
+    Row best{};
+    std::ptrdiff_t most = -1;
+    constexpr int drawn = 200;
+    for (int i = 0; i < drawn; ++i) {
+      Row row{};
+      for (std::size_t f = 0; f < row.size(); ++f) row.at(f) = mix(++draw) % field_sizes.at(f);
+      const auto pairs = pairs_of(row);
+      const auto covers = std::count_if(pairs.begin(), pairs.end(),
+                                        [&](const auto& pair) { return open.contains(pair); });
+      if (covers > most) best = row;
+      most = std::max(most, covers);
+    }
+    for (const auto& pair : pairs_of(best)) open.erase(pair);
+    const TrainingCase next = case_of(best);
+    const bool known = std::any_of(out.begin(), out.end(), [&](const TrainingCase& other) {
+      return other.name() == next.name();
+    });
+    if (!known) out.push_back(next);
+  }
+  constexpr std::size_t wanted = 40;
+  while (out.size() < wanted) {
+    Row row{};
+    for (std::size_t f = 0; f < row.size(); ++f) row.at(f) = mix(++draw) % field_sizes.at(f);
+    const TrainingCase next = case_of(row);
+    const bool known = std::any_of(out.begin(), out.end(), [&](const TrainingCase& other) {
+      return other.name() == next.name();
+    });
+    if (!known) out.push_back(next);
+  }
+  return out;
+}
+
+Text some_text() {
+  std::string bytes;
+  for (int i = 0; i < 1000; ++i) bytes += static_cast<char>('a' + i * i % 7 + i % 3);
+  return Text(bytes);
 }
 
 }  // namespace zebroid::testing

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/host/text.hpp"
 #include "models/training.hpp"
 #include "tests/support/schedules.hpp"
 
@@ -45,9 +46,15 @@ struct TrainingCase {
 };
 /// The schedule, listed as a plan's is. pp: one GPU of either kind after the other; zebra_in_stages:
 /// one replica of two stages, with half of the GPUs of each kind each.
-Case make_case(const TrainingCase& wanted);
+/// batch: sequences; 0 = some that microbatches and owners do not divide.
+Case make_case(const TrainingCase& wanted, std::uint32_t batch = 0);
 
 /// Every strategy with every recomputation, groups, chunks, dense layers, sharded optimizers.
 std::vector<TrainingCase> training_cases();
+/// About 40 in which every two values of any two fields meet, where that makes sense.
+std::vector<TrainingCase> pairwise_cases();
+
+/// Bytes to learn.
+Text some_text();
 
 }  // namespace zebroid::testing
