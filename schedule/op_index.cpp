@@ -4,20 +4,12 @@
 #include <utility>
 
 namespace zebroid {
-namespace {
-
-std::uint64_t kind_key(Work work, Pass pass, std::uint32_t layer, std::uint32_t microbatch) {
-  return static_cast<std::uint64_t>(work) << 56U | static_cast<std::uint64_t>(pass) << 48U |
-         static_cast<std::uint64_t>(layer) << 16U | microbatch;
-}
-
-}  // namespace
-
 OpIndex::OpIndex(const Program& program) : program_(program), kinds_(program.size()) {
   std::vector<std::uint32_t> kind_of;
   kind_of.reserve(program.size());
   for (const Op& op : program) {
-    kind_of.push_back(kinds_.add(kind_key(op.work, op.pass, op.layer, op.microbatch)));
+    kind_of.push_back(kinds_.add(key_of(op.work, op.pass, op.layer, op.microbatch)));
+    has_.at(number_of(op.work, op.pass)) = true;
   }
   first_.assign(kinds_.size() + 1U, 0);
   for (const std::uint32_t kind : kind_of) ++first_[kind + 1];
@@ -34,15 +26,9 @@ OpIndex::OpIndex(const Program& program) : program_(program), kinds_(program.siz
   }
 }
 
-std::span<const std::uint32_t> OpIndex::all_chunks(Work work, Pass pass, std::uint32_t layer,
-                                                   std::uint32_t microbatch) const {
-  const std::uint32_t kind = kinds_.find(kind_key(work, pass, layer, microbatch));
-  if (kind == KeyIndex::none) return {};
-  return std::span(order_).subspan(first_[kind], first_[kind + 1] - first_[kind]);
-}
-
 std::span<const std::uint32_t> OpIndex::one_chunk(Work work, Pass pass, const Op& like) const {
   const auto all = all_chunks(work, pass, like.layer, like.microbatch);
+  if (all.empty()) return {};
   const auto begin = std::lower_bound(
       all.begin(), all.end(), like.chunk,
       [this](std::uint32_t i, std::uint16_t chunk) { return program_[i].chunk < chunk; });

@@ -12,13 +12,6 @@ Interval common(Interval a, Interval b) {
   return {begin, std::max(begin, std::min(a.end, b.end))};
 }
 
-Interval chunk_cut(std::uint64_t tokens, std::uint32_t chunk, std::uint32_t chunks) {
-  const std::uint64_t each = tokens / chunks;  // two parts, so that no product overflows
-  const std::uint64_t rest = tokens % chunks;
-  const auto begin = [&](std::uint64_t c) { return each * c + rest * c / chunks; };
-  return {begin(chunk), begin(chunk + std::uint64_t{1})};
-}
-
 StepLayout::StepLayout(const Schedule& schedule)
     : schedule_(schedule),
       attention_on_(schedule.replicas.size(), std::vector<std::vector<RankId>>(schedule.layers)),

@@ -21,7 +21,13 @@ struct Interval {
 Interval common(Interval a, Interval b);
 
 /// Chunk `chunk` of `chunks` of a rank's tokens: contiguous, as equal as whole tokens allow.
-Interval chunk_cut(std::uint64_t tokens, std::uint32_t chunk, std::uint32_t chunks);
+constexpr Interval chunk_cut(std::uint64_t tokens, std::uint32_t chunk, std::uint32_t chunks) {
+  if (chunks == 1) return {0, tokens};
+  const std::uint64_t each = tokens / chunks;  // two parts, so that no product overflows
+  const std::uint64_t rest = tokens % chunks;
+  const auto begin = [&](std::uint64_t c) { return each * c + rest * c / chunks; };
+  return {begin(chunk), begin(chunk + std::uint64_t{1})};
+}
 
 /// A group that shares a layer's optimizer states.
 struct Shards {
