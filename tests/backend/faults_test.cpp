@@ -106,7 +106,9 @@ TEST_P(EveryFault, IsBlamedOnItsRankAndOp) {
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::aborted) << error.what();
       EXPECT_THAT(error.what(), StartsWith(blame)) << name_of(kind);
-      if (kind == FaultKind::dead) EXPECT_THAT(error.what(), HasSubstr("the rank is dead"));
+      if (kind == FaultKind::dead) {
+        EXPECT_THAT(error.what(), HasSubstr("the rank is dead"));
+      }
     }
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     EXPECT_LT(took.count(), deadline_s + 1) << name_of(kind) << " " << blame;
