@@ -353,6 +353,9 @@ TEST_P(RunWithFault, EndsSoonAndNamesRankAndOp) {
 INSTANTIATE_TEST_SUITE_P(
     Kinds, RunWithFault,
     ::testing::Values(Injected{"stuck:1:expert 1.0", "rank 1: expert 1.0: has not ended after"},
+                      Injected{"stuck:0:combine 1.0", "rank 0: combine 1.0: "},
+                      Injected{"stuck:1:combine 1.0", "rank 1: combine 1.0: "},
+                      Injected{"dropped:0:step' 0.0", "rank 0: step' 0.0: was lost"},
                       Injected{"dead:1:expert 1.0", "rank 1: expert 1.0: the rank is dead"},
                       Injected{"dropped:1:expert 1.0", "rank 1: expert 1.0: was lost"},
                       Injected{"dropped:0:dispatch 1.0",
