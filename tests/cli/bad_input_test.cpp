@@ -98,7 +98,8 @@ TEST_F(BadInput, UnknownCommandsAndFlagsAreAnsweredWithTheNearestOne) {
   expect_refusals(
       "zebroid ",
       {{"",
-        {"which command? plan, simulate, sweep, calibrate, verify, list, show", "zebroid --help"}},
+        {"which command? plan, simulate, sweep, calibrate, run, verify, list, show",
+         "zebroid --help"}},
        {"simulte", {"unknown command 'simulte'; did you mean 'simulate'?"}},
        {"frobnicate", {"unknown command 'frobnicate' (known: plan, simulate, sweep"}},
        {"--verson", {"unknown flag '--verson'; did you mean '--version'?"}},

@@ -498,6 +498,18 @@ TEST(Written, ResultsOfScheduleFilesSatisfyTheirSchema) {
   EXPECT_EQ(Schema("result").faults(parse_json(output.out, "result").root), "");
 }
 
+TEST(Written, RunsAndTheirTimelinesSatisfyTheirSchema) {
+  const testing::TemporaryFolder folder;
+  const TemporaryFile schedule(schedule_document(Strategy::zebra));
+  const testing::Ran output =
+      testing::run_zebroid("run --shrink --steps 2 --json --timeline t.json " + schedule.path(),
+                           {.folder = folder.path()});
+  EXPECT_EQ(output.exit_code, 0) << output.err;
+  EXPECT_EQ(Schema("run").faults(parse_json(output.out, "run").root), "");
+  const Json timeline = parse_json(folder.read("t.json"), "t.json").root;
+  EXPECT_EQ(Schema("timeline").faults(timeline), "");
+}
+
 TEST(Written, SweepPointsSatisfyTheirSchema) {
   const testing::Ran output = testing::run_zebroid(
       std::string("sweep --vary cluster.V100-16GB=0,2 --vary model.num_local_experts=1,8 ") +
