@@ -242,6 +242,11 @@ void add_calibrate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
 void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* command = app.add_subcommand("run", "execute a schedule for real: true training steps");
   RunRequest& request = flags.run;
+  const CLI::Validator finite(
+      [](const std::string& text) {
+        return text.find_first_of("nN") == std::string::npos ? "" : "expected a number, got " + text;
+      },
+      "");
   command->add_option("SCHEDULE", request.schedule, "a file written by --schedule")->required();
   command->add_option("--backend", request.backend, "host: threads of this machine")
       ->check(CLI::IsMember({"host", "cuda"}))
@@ -259,18 +264,19 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       ->check(CLI::IsMember({"float32", "float64"}))
       ->capture_default_str();
   command->add_option("--learning-rate", request.learning_rate, "of AdamW")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(finite & CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  command->add_option("--seed", request.seed, "of the first parameters")->capture_default_str();
-  command->add_option("--memory-limit", request.memory_limit, "of each rank, as 64MiB")
-      ->transform(CLI::AsSizeValue(false));
+  command->add_option("--seed", request.seed, "of the first parameters")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  command->add_option("--memory-limit", request.memory_limit, "of each rank, as 64MiB");
   command->add_option("--deadline", request.deadline_s,
                       "least seconds that an op may take before the run counts as hung")
-      ->check(CLI::Range(0.1, 86400.0))
+      ->check(finite & CLI::Range(0.1, 86400.0))
       ->capture_default_str();
   command->add_option("--inject", request.inject,
                       "a fault, to see it found: stuck, dead, dropped, swapped, miscounted or "
-                      "flipped, as \"stuck:3:expert 1.0\"");
+                      "flipped, as \"stuck:9:expert 1.0\"");
   command->add_option("--timeline", flags.files.timeline,
                       "write the timeline of the last step, with the routing that it counted");
   command->add_option("--trace", flags.files.trace, "write it for Perfetto (ui.perfetto.dev)");

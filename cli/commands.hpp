@@ -70,7 +70,7 @@ struct RunRequest {
   std::string dtype = "float32";
   std::uint64_t seed = 0;  ///< of the first parameters
   double learning_rate = 3e-3;
-  std::optional<std::uint64_t> memory_limit;  ///< bytes of each rank
+  std::optional<std::string> memory_limit;    ///< of each rank, as 64MiB
   double deadline_s = 5;                      ///< least that an op may take
   std::optional<std::string> inject;          ///< a fault, as KIND:RANK:OP
 };

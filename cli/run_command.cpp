@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <string>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "cli/output_files.hpp"
 #include "core/error.hpp"
 #include "models/twin.hpp"
+#include "planner/trials.hpp"
 #include "report/table.hpp"
 #include "schedule/files.hpp"
 #include "schedule/verify.hpp"
@@ -35,13 +37,40 @@ Subject read_subject(const RunRequest& request) {
   return out;
 }
 
+/// "64MiB", "1.5GB", "5000000" as bytes. Throws Error(input) naming the flag.
+std::size_t read_size(const std::string& text) {
+  constexpr double thousand = 1000;
+  constexpr double binary = 1024;
+  const std::vector<std::pair<std::string, double>> units = {
+      {"", 1},
+      {"B", 1},
+      {"kB", thousand},
+      {"MB", thousand * thousand},
+      {"GB", thousand * thousand * thousand},
+      {"KiB", binary},
+      {"MiB", binary * binary},
+      {"GiB", binary * binary * binary}};
+  double number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::string unit(end, text.data() + text.size());
+  const auto found = std::find_if(units.begin(), units.end(),
+                                  [&](const auto& known) { return known.first == unit; });
+  constexpr double most = 1e15;
+  const double bytes = found == units.end() ? 0 : number * found->second;
+  if (failure != std::errc() || !(bytes >= 1 && bytes <= most)) {
+    throw Error(ErrorKind::input,
+                fmt::format("--memory-limit {}: expected a size as 64MiB or 1.5GB", text));
+  }
+  return static_cast<std::size_t>(bytes);
+}
+
 HostOptions options_of(const RunRequest& request, const Schedule& schedule) {
   HostOptions out;
   out.steps = request.steps;
   out.precision = request.dtype == "float64" ? Precision::float64 : Precision::float32;
   out.seed = request.seed;
   out.adamw.learning_rate = request.learning_rate;
-  if (request.memory_limit) out.memory_limit_bytes = *request.memory_limit;
+  if (request.memory_limit) out.memory_limit_bytes = read_size(*request.memory_limit);
   out.least_deadline = std::chrono::duration<double>(request.deadline_s);
   out.verify = request.verify;
   out.checksums = request.checksum;
@@ -176,8 +205,8 @@ std::string heading(const Subject& subject, const RunRequest& request) {
   const Schedule& schedule = subject.file.schedule;
   const Scenario& scenario = subject.scenario();
   std::string out = fmt::format(
-      "{} on {} ranks, {} microbatches, {} sequences of {} bytes a step\n", scenario.model_name,
-      schedule.ranks.size(), schedule.microbatches,
+      "{} on {}, {}, {} sequences of {} bytes a step\n", scenario.model_name,
+      count_of(schedule.ranks.size(), "rank"), count_of(schedule.microbatches, "microbatch", "es"),
       scenario.training.global_batch_sequences, scenario.training.sequence_length);
   if (request.shrink) {
     out += fmt::format(
@@ -186,7 +215,7 @@ std::string heading(const Subject& subject, const RunRequest& request) {
         subject.file.scenario.model_name, scenario.model.hidden, scenario.model.expert_ffn,
         scenario.model.vocabulary);
   }
-  return out + "\n";
+  return out + "\n step      loss  gradient norm      time\n";
 }
 
 std::string step_line(const StepReport& report) {
@@ -216,12 +245,9 @@ int run_command(const RunRequest& request, const OutputFiles& files, const Outpu
   Text text = request.text ? Text::from_file(*request.text) : Text::built_in();
   refuse_too_large(subject, options, request.shrink);
   const bool talks = !output.json;
-  if (talks) {
-    print_out(heading(subject, request));
-    print_out(" step      loss  gradient norm      time\n");
-  }
   Progress progress("steps", request.steps, output.quiet || talks);
   options.on_step = [&](const StepReport& report) {
+    if (talks && report.step == 1) print_out(heading(subject, request));
     if (talks) print_out(step_line(report));
     progress.update(report.step, fmt::format("loss {:.4f}", report.loss));
   };
@@ -230,7 +256,11 @@ int run_command(const RunRequest& request, const OutputFiles& files, const Outpu
   print_out(output.json ? to_text(document, 2) + "\n"
                         : summary(document, run, use_color(output.color)));
   write_timeline(subject, files, run);
-  return 0;
+  if (!request.inject) return 0;
+  throw Error(ErrorKind::check,
+              fmt::format("--inject {}: nobody noticed: the op sends nothing that could be wrong, or "
+                          "a flipped bit had neither --checksum nor --verify",
+                          *request.inject));
 }
 
 }  // namespace zebroid

@@ -157,18 +157,20 @@ void Communicator::Visit::take(RankId from, std::span<const Place> places) {
   for (const Place& place : places) expected += place.rows;
   if (shown != places.size()) {
     if (shown == 0 && expected == 0) return;
-    fail(fmt::format("sends rank {} {} pieces, expected {}", rank_.value, shown, places.size()));
+    fail(fmt::format("sends {} pieces to rank {}, which expects {}", shown, rank_.value,
+                     places.size()));
   }
   Checksum received;
-  bool flips = communicator_.options_.injection != nullptr &&
+  bool flips = from != rank_ && communicator_.options_.injection != nullptr &&
                communicator_.options_.injection->kind == FaultKind::flipped &&
                communicator_.options_.injection->rank == from &&
                communicator_.options_.injection->op == sender.op;
   for (std::size_t i = 0; i < places.size(); ++i) {
     const Segment& segment = to_me->segments[i];
     if (segment.rows != places[i].rows || segment.row_bytes != places[i].row_bytes) {
-      fail(fmt::format("sends rank {} {} rows of {} bytes, expected {} of {}", rank_.value,
-                       segment.rows, segment.row_bytes, places[i].rows, places[i].row_bytes));
+      fail(fmt::format("sends {} rows of {} bytes to rank {}, which expects {} of {} bytes",
+                       segment.rows, segment.row_bytes, rank_.value, places[i].rows,
+                       places[i].row_bytes));
     }
     std::byte* to = places[i].to;
     each_row(segment, [&](const std::byte* row, std::size_t bytes) {

@@ -45,7 +45,7 @@ std::optional<std::uint32_t> next_on_stream(const Program& program, std::uint32_
 Injection read_injection(std::string_view text, const Schedule& schedule) {
   const std::size_t first = text.find(':');
   const std::size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
-  if (second == std::string_view::npos) refuse(text, "expected KIND:RANK:OP, as stuck:3:expert 1.0");
+  if (second == std::string_view::npos) refuse(text, "expected KIND:RANK:OP, as stuck:9:expert 1.0");
   Injection out;
   out.kind = read_kind(text, text.substr(0, first));
   const std::string_view rank = text.substr(first + 1, second - first - 1);

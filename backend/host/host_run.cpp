@@ -173,6 +173,10 @@ class HostRank {
       disturb(op);
       run_op(op);
       return;
+    } catch (const MissingValue& missing) {
+      context_.trouble.report({ErrorKind::aborted, rank_, missing.writer,
+                               fmt::format("was lost: {} finds nothing that it left",
+                                           name_of(program_[op]))});
     } catch (const OutOfMemory& lack) {
       context_.trouble.report({ErrorKind::infeasible, rank_, op, lack.what()});
     } catch (const Error& error) {
@@ -431,6 +435,7 @@ class Runner {
         if (options_.poll) options_.poll();
       }
     }
+    if (!trouble_.stopped()) watch_->look(trouble_);  // the last op of a stream may be lost
     if (trouble_.stopped()) throw_trouble();
     if (options_.poll) options_.poll();
   }
@@ -519,6 +524,7 @@ HostRun run_as(const Schedule& schedule, const Scenario& scenario, Text text,
 
 HostNeeds host_needs(const Schedule& schedule, const Scenario& scenario,
                      const HostOptions& options) {
+  refuse_unknown_parts(scenario.model);
   const bool is_double = options.precision == Precision::float64;
   const Widths widths = is_double ? host_widths<double>() : host_widths<float>();
   const PredictedLoad load(schedule, scenario);

@@ -67,7 +67,8 @@ struct HostNeeds {
   RankId largest_rank;
   double available_bytes = 0;  ///< on this host now; 0 = not known
 };
-/// Expected from the scenario's routing. The schedule is free of faults.
+/// Expected from the scenario's routing. The schedule is free of faults. Throws Error(input) for a
+/// model that the host does not compute.
 HostNeeds host_needs(const Schedule& schedule, const Scenario& scenario,
                      const HostOptions& options);
 

@@ -84,8 +84,8 @@ bool RankMemory<Real>::has(std::uint32_t op, What what) const {
 template <class Real>
 std::byte* RankMemory<Real>::block(std::uint32_t op, What what, std::uint32_t& value) const {
   value = value_of(op, what);
-  ensure(value != none && blocks_[value] != nullptr,
-         fmt::format("what {} leaves is there when it is read", name_of(program_[op])));
+  ensure(value != none, "an op leaves what others read");
+  if (blocks_[value] == nullptr) throw MissingValue{op};
   return blocks_[value];
 }
 

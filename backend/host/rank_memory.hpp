@@ -12,6 +12,11 @@
 
 namespace zebroid {
 
+/// An op reads what another one has not left: that one was lost.
+struct MissingValue {
+  std::uint32_t writer = 0;  ///< index into the program
+};
+
 /// The values of one rank's program (schedule/values.hpp) as blocks of its arena: taken by their
 /// writers, given back when all that need them have ended. Activations, statistics and weights are
 /// all of type Real.
@@ -34,7 +39,7 @@ class RankMemory {
 
   /// Whether the op writes such a value.
   bool has(std::uint32_t op, What what) const;
-  /// Its numbers. Throws Error(internal) when the op has not written it yet or all is over with it.
+  /// Its numbers. Throws MissingValue when the op has not written it.
   Real* numbers(std::uint32_t op, What what) const;
   /// Its whole numbers.
   std::int32_t* whole_numbers(std::uint32_t op, What what) const;

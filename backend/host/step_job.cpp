@@ -57,6 +57,14 @@ std::vector<double> bias_of(const std::vector<double>& shares) {
 
 }  // namespace
 
+void refuse_unknown_parts(const MoeModel& model) {
+  if (const char* why = obstacle(model)) {
+    throw Error(ErrorKind::input,
+                model.name + ": the host backend does not compute " + why +
+                    "; --shrink runs the schedule on a narrow twin without");
+  }
+}
+
 StepJob::StepJob(const Schedule& schedule_in, const Scenario& scenario, Text text_in,
                  std::uint64_t seed_in)
     : schedule(schedule_in),
@@ -66,11 +74,7 @@ StepJob::StepJob(const Schedule& schedule_in, const Scenario& scenario, Text tex
       text(std::move(text_in)),
       seed(seed_in),
       length(scenario.training.sequence_length) {
-  if (const char* why = obstacle(model)) {
-    throw Error(ErrorKind::input,
-                model.name + ": the host backend does not compute " + why +
-                    "; --shrink runs the schedule on a narrow twin without");
-  }
+  refuse_unknown_parts(model);
   refuse_cut_sums(schedule);
   for (std::uint32_t l = 0; l < schedule.layers; ++l) {
     shared.push_back(shared_tensors(model, l));

@@ -16,6 +16,9 @@
 
 namespace zebroid {
 
+/// Throws Error(input) naming the first part of a model that the host does not know how to compute.
+void refuse_unknown_parts(const MoeModel& model);
+
 /// What a training run is, for all who take part and for the reference. Schedule and scenario
 /// outlive it.
 struct StepJob {
