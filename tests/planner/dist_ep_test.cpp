@@ -96,11 +96,12 @@ TEST(DistEp, TakesTheMemoryOnAnExpertGpuThatHandComputationSays) {
   EXPECT_EQ(use.weights.value, 2 * parameters);
   EXPECT_EQ(use.gradients.value, 2 * parameters);
   EXPECT_EQ(use.optimizer.value, 12 * parameters);
-  // In backward: the input kept, the gradient received; gate, up and product recomputed, and as
-  // many gradients; the output recomputed, and the gradient of the input.
+  // In backward: the input kept with the weights of its rows, the gradient received; gate, up and
+  // product recomputed, and as many gradients; the gradients of input and weights.
   const double rows = 128 * 2 * 256 * 2;
+  const double weights = 128 * 2 * 4;
   const double internals = 128 * 2 * 3 * 512 * 2;
-  EXPECT_EQ(use.activations.value, 3 * rows + 2 * internals);
+  EXPECT_EQ(use.activations.value, 2 * (rows + weights) + 2 * internals);
   EXPECT_EQ(use.receive_buffers.value, rows);
 }
 

@@ -126,12 +126,15 @@ TEST(Pipeline, KeepsInputsOfMicrobatchesUnderWayAndRecomputesOneLayerAtATime) {
       128 * ((2 * 256 + 4 * (64 + 64) + 2 * (64 + 64)) * 2 + (4 + 2 * 4) * 4);
   const double rows = 2 * hidden;
   const double internals = 2 * 128 * 3 * 512 * 2;
-  // While experts of a layer go backward: its recomputed attention, sorted rows, internals and
-  // outputs; gradients of internals, outputs and inputs; the gradient of the layer's output.
-  const double backward = attention_internals + rows + internals + rows + internals + rows + rows;
-  EXPECT_EQ(use[0].activations.value, 2 * 2 * hidden + backward);
+  const double weights = 2 * 128 * 4;                  // of the routed copies, or their gradients
+  const double kept = hidden + 2 * 128 * (4 + 3 * 4);  // a layer's input and choice of experts
+  // While experts of a layer go backward: its recomputed attention, sorted rows and internals;
+  // gradients of internals, outputs, inputs and weights; the gradient of the layer's output.
+  const double backward =
+      attention_internals + rows + internals + internals + rows + rows + weights;
+  EXPECT_EQ(use[0].activations.value, 2 * 2 * kept + backward);
   EXPECT_EQ(use[0].receive_buffers.value, hidden);
-  EXPECT_EQ(use[1].activations.value, 2 * hidden + hidden + backward);
+  EXPECT_EQ(use[1].activations.value, 2 * kept + hidden + backward);
 }
 
 TEST(Pipeline, SharesOptimizerStatesOverPipelinesUnlessToldNotTo) {
