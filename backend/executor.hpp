@@ -6,8 +6,8 @@
 
 namespace zebroid {
 
-/// The in-order queues of one rank, one for each stream, and events between them: threads on a host,
-/// CUDA streams on a GPU. What is queued runs as soon as it may.
+/// The in-order queues of one rank, one for each stream, and events between them: threads on a
+/// host, CUDA streams on a GPU. What is queued runs as soon as it may.
 class Queues {
  public:
   using Event = std::uint32_t;
@@ -29,9 +29,9 @@ class Queues {
 constexpr Queues::Event ended(std::uint32_t op) { return 2 * op + 1; }
 constexpr Queues::Event launched(std::uint32_t op) { return 2 * op; }
 
-/// Queues one iteration of a rank under the rules of docs/architecture.md: each op after the ops that
-/// it reads, each exchange launched no earlier than the one listed before it. It knows nothing else
-/// of ops, and nothing of strategies.
+/// Queues one iteration of a rank under the rules of docs/architecture.md: each op after the ops
+/// that it reads, each exchange launched no earlier than the one listed before it. It knows nothing
+/// else of ops, and nothing of strategies.
 void issue(const Program& program, const Reads& reads, Queues& queues);
 
 }  // namespace zebroid

@@ -244,7 +244,8 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   RunRequest& request = flags.run;
   const CLI::Validator finite(
       [](const std::string& text) {
-        return text.find_first_of("nN") == std::string::npos ? "" : "expected a number, got " + text;
+        return text.find_first_of("nN") == std::string::npos ? ""
+                                                             : "expected a number, got " + text;
       },
       "");
   command->add_option("SCHEDULE", request.schedule, "a file written by --schedule")->required();
@@ -254,7 +255,8 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   command->add_option("--steps", request.steps, "training steps")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  command->add_option("--text", request.text, "a file to learn, byte by byte [a text of zebroid's]");
+  command->add_option("--text", request.text,
+                      "a file to learn, byte by byte [a text of zebroid's]");
   command->add_flag("--shrink", request.shrink,
                     "the same programs, placement and routing on a narrow twin of the model");
   command->add_flag("--verify", request.verify,
@@ -270,8 +272,9 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command->add_option("--memory-limit", request.memory_limit, "of each rank, as 64MiB");
-  command->add_option("--deadline", request.deadline_s,
-                      "least seconds that an op may take before the run counts as hung")
+  command
+      ->add_option("--deadline", request.deadline_s,
+                   "least seconds that an op may take before the run counts as hung")
       ->check(finite & CLI::Range(0.1, 86400.0))
       ->capture_default_str();
   command->add_option("--inject", request.inject,

@@ -70,9 +70,9 @@ struct RunRequest {
   std::string dtype = "float32";
   std::uint64_t seed = 0;  ///< of the first parameters
   double learning_rate = 3e-3;
-  std::optional<std::string> memory_limit;    ///< of each rank, as 64MiB
-  double deadline_s = 5;                      ///< least that an op may take
-  std::optional<std::string> inject;          ///< a fault, as KIND:RANK:OP
+  std::optional<std::string> memory_limit;  ///< of each rank, as 64MiB
+  double deadline_s = 5;                    ///< least that an op may take
+  std::optional<std::string> inject;        ///< a fault, as KIND:RANK:OP
 };
 int run_command(const RunRequest& request, const OutputFiles& files, const Output& output);
 int verify_command(const std::vector<std::string>& paths, const Output& output);

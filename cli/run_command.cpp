@@ -41,15 +41,14 @@ Subject read_subject(const RunRequest& request) {
 std::size_t read_size(const std::string& text) {
   constexpr double thousand = 1000;
   constexpr double binary = 1024;
-  const std::vector<std::pair<std::string, double>> units = {
-      {"", 1},
-      {"B", 1},
-      {"kB", thousand},
-      {"MB", thousand * thousand},
-      {"GB", thousand * thousand * thousand},
-      {"KiB", binary},
-      {"MiB", binary * binary},
-      {"GiB", binary * binary * binary}};
+  const std::vector<std::pair<std::string, double>> units = {{"", 1},
+                                                             {"B", 1},
+                                                             {"kB", thousand},
+                                                             {"MB", thousand * thousand},
+                                                             {"GB", thousand * thousand * thousand},
+                                                             {"KiB", binary},
+                                                             {"MiB", binary * binary},
+                                                             {"GiB", binary * binary * binary}};
   double number = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
   const std::string unit(end, text.data() + text.size());
@@ -87,10 +86,9 @@ void refuse_too_large(const Subject& subject, const HostOptions& options, bool s
         ErrorKind::infeasible,
         fmt::format("{}: {} on {} ranks needs {} of memory here, of which rank {} alone needs {}; "
                     "this host has {} left{}",
-                    subject.path, subject.scenario().model_name,
-                    subject.file.schedule.ranks.size(), format_bytes({needs.bytes}),
-                    needs.largest_rank.value, format_bytes({needs.largest_rank_bytes}),
-                    format_bytes({needs.available_bytes}),
+                    subject.path, subject.scenario().model_name, subject.file.schedule.ranks.size(),
+                    format_bytes({needs.bytes}), needs.largest_rank.value,
+                    format_bytes({needs.largest_rank_bytes}), format_bytes({needs.available_bytes}),
                     shrink ? "" : "; --shrink runs the same schedule on a narrow twin"));
   }
 }
@@ -153,8 +151,8 @@ std::string sparkline(const std::vector<StepReport>& steps) {
   for (std::size_t i = 0; i < columns; ++i) {
     const double loss = steps[i * steps.size() / columns].loss;
     const double height = high > low ? (loss - low) / (high - low) : 0;
-    out += blocks.at(static_cast<std::size_t>(
-        std::lround(height * static_cast<double>(blocks.size() - 1))));
+    out += blocks.at(
+        static_cast<std::size_t>(std::lround(height * static_cast<double>(blocks.size() - 1))));
   }
   return out;
 }
@@ -195,7 +193,8 @@ std::string summary(const Json& document, const HostRun& run, bool color) {
   out += "\n" + memory_table(document, color);
   if (document["verified"].get<bool>()) {
     out += fmt::format(
-        "\nLosses, gradients and parameters of {} equal the single-rank reference's, bit for bit.\n",
+        "\nLosses, gradients and parameters of {} equal the single-rank reference's, bit for "
+        "bit.\n",
         run.steps.size() == 1 ? "the step" : fmt::format("all {} steps", run.steps.size()));
   }
   return out;
@@ -210,7 +209,8 @@ std::string heading(const Subject& subject, const RunRequest& request) {
       scenario.training.global_batch_sequences, scenario.training.sequence_length);
   if (request.shrink) {
     out += fmt::format(
-        "shrunk: programs, placement and routing of {}, but hidden {}, experts of {}, vocabulary {}, "
+        "shrunk: programs, placement and routing of {}, but hidden {}, experts of {}, vocabulary "
+        "{}, "
         "plain attention\n",
         subject.file.scenario.model_name, scenario.model.hidden, scenario.model.expert_ffn,
         scenario.model.vocabulary);
@@ -257,10 +257,11 @@ int run_command(const RunRequest& request, const OutputFiles& files, const Outpu
                         : summary(document, run, use_color(output.color)));
   write_timeline(subject, files, run);
   if (!request.inject) return 0;
-  throw Error(ErrorKind::check,
-              fmt::format("--inject {}: nobody noticed: the op sends nothing that could be wrong, or "
-                          "a flipped bit had neither --checksum nor --verify",
-                          *request.inject));
+  throw Error(
+      ErrorKind::check,
+      fmt::format("--inject {}: nobody noticed: the op sends nothing that could be wrong, or "
+                  "a flipped bit had neither --checksum nor --verify",
+                  *request.inject));
 }
 
 }  // namespace zebroid

@@ -40,12 +40,12 @@ struct Communicator::Meeting {
 
   mutable std::mutex mutex;
   std::condition_variable_any changed;
-  std::vector<char> here;                        // [members]
+  std::vector<char> here;                         // [members]
   std::vector<std::function<void()>> on_end;      // [members]
   std::array<std::vector<Offer>, rounds> offers;  // [rounds][members]
   std::size_t arrived = 0;
-  std::size_t again = 0;  // members that came to the second round
-  std::size_t done = 0;   // members that took all
+  std::size_t again = 0;   // members that came to the second round
+  std::size_t done = 0;    // members that took all
   std::uint64_t ends = 0;  // of iterations
   Clock::time_point started;
 
@@ -118,7 +118,9 @@ void Communicator::seal(Offer& offer) const {
 
 Communicator::Visit::Visit(Communicator& communicator, RankId rank, std::uint32_t op, Offer offer,
                            std::function<void()> on_end)
-    : communicator_(communicator), rank_(rank), exchange_(communicator.exchanges_.of[rank.value][op]) {
+    : communicator_(communicator),
+      rank_(rank),
+      exchange_(communicator.exchanges_.of[rank.value][op]) {
   communicator.check_turn(rank, op);
   member_ = place_of(communicator.exchanges_.all[exchange_], rank);
   communicator.seal(offer);
@@ -131,9 +133,8 @@ Communicator::Visit::Visit(Communicator& communicator, RankId rank, std::uint32_
     meeting.started = Clock::now();
     meeting.changed.notify_all();
   }
-  const bool complete = meeting.changed.wait(lock, communicator.trouble_.token(), [&] {
-    return meeting.arrived == meeting.here.size();
-  });
+  const bool complete = meeting.changed.wait(
+      lock, communicator.trouble_.token(), [&] { return meeting.arrived == meeting.here.size(); });
   if (!complete) throw Stopped{};
 }
 

@@ -99,7 +99,7 @@ class Communicator {
   const Exchanges& exchanges_;
   Trouble& trouble_;
   Options options_;
-  std::vector<std::unique_ptr<Meeting>> meetings_;  // [exchanges]
+  std::vector<std::unique_ptr<Meeting>> meetings_;              // [exchanges]
   std::vector<std::vector<std::vector<std::uint32_t>>> order_;  // [ranks][streams] exchanges' ops
   std::vector<std::vector<std::size_t>> next_;                  // [ranks][streams] into order_
 };

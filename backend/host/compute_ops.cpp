@@ -43,10 +43,10 @@ Text::Tokens ComputeOps<Real>::text(const Op& op) const {
 
 template <class Real>
 AttentionInput<Real> ComputeOps<Real>::attention_input(const Op& op) const {
-  return {.parameters = state_.parameters.shared(op.layer)->values,
-          .tokens = state_.tokens(op),
-          .x = state_.memory.numbers(state_.at(Work::attention, Pass::forward, op),
-                                     What::layer_input)};
+  return {
+      .parameters = state_.parameters.shared(op.layer)->values,
+      .tokens = state_.tokens(op),
+      .x = state_.memory.numbers(state_.at(Work::attention, Pass::forward, op), What::layer_input)};
 }
 
 template <class Real>
@@ -75,7 +75,8 @@ template <class Real>
 void ComputeOps<Real>::load_input(const Op& op, Real* x) const {
   if (op.layer == 0) {
     const SharedTensors& tensors = job_.shared[0];
-    return embed(job_.model, state_.parameters.shared(0)->values + tensors.embedding->offset,
+    return embed(job_.model,
+                 state_.parameters.shared(0)->values + zebroid::held(tensors.embedding).offset,
                  text(op).ids, x);
   }
   if (const auto stage = state_.find(Work::stage, Pass::forward, op)) {
@@ -156,7 +157,7 @@ void ComputeOps<Real>::attention_backward(std::uint32_t op) {
     zebroid::attention_backward(job_.model, of.layer, attention_input(of), values, backward);
     if (of.layer > 0) return;
     embed_backward(job_.model, text(of).ids, static_cast<const Real*>(backward.dx),
-                   into + job_.shared[0].embedding->offset, scratch);
+                   into + zebroid::held(job_.shared[0].embedding).offset, scratch);
   });
 }
 
@@ -251,8 +252,7 @@ const Real* ComputeOps<Real>::expert_gradient(std::uint32_t op) const {
   Real* const out = state_.memory.numbers(op, What::gradient);
   const std::size_t hidden = state_.hidden();
   for (std::size_t row = 0; row < state_.rows(of); ++row) {
-    const std::size_t token =
-        static_cast<std::size_t>(route.copy_at[begin + row]) / state_.top_k();
+    const std::size_t token = static_cast<std::size_t>(route.copy_at[begin + row]) / state_.top_k();
     std::copy_n(dy + token * hidden, hidden, out + row * hidden);
   }
   return out;

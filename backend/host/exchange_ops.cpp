@@ -177,8 +177,7 @@ Offer ExchangeOps<Real>::combine_offer(const Op& op) const {
   for (const std::uint32_t e : experts) {
     for (const RankId owner : owners) {
       const std::size_t copies = state_.routes.copies(owner, op, e);
-      segments[owner].push_back(
-          rows_of(outputs + row * state_.hidden(), copies, state_.hidden()));
+      segments[owner].push_back(rows_of(outputs + row * state_.hidden(), copies, state_.hidden()));
       if (with_weights(op)) segments[owner].push_back(rows_of(dweights + row, copies));
       row += copies;
     }
@@ -226,8 +225,8 @@ typename ExchangeOps<Real>::Done ExchangeOps<Real>::stage(Call& call) {
     if (up) {
       Op below = op;
       below.layer = static_cast<std::uint16_t>(from);
-      sent = state_.memory.numbers(state_.at(Work::attention, Pass::forward, below),
-                                   What::residual);
+      sent =
+          state_.memory.numbers(state_.at(Work::attention, Pass::forward, below), What::residual);
       state_.add_up(from, op.microbatch, sent);
     } else {
       sent = state_.memory.numbers(state_.at(Work::attention, Pass::backward, op), What::gradient);
@@ -254,7 +253,7 @@ typename ExchangeOps<Real>::Done ExchangeOps<Real>::stage(Call& call) {
 }
 
 template <class Real>
-typename ExchangeOps<Real>::Summed<Real> ExchangeOps<Real>::shared_array(const Op& op) {
+typename ExchangeOps<Real>::template Summed<Real> ExchangeOps<Real>::shared_array(const Op& op) {
   Summed<Real> out;
   for (const RankId rank : job_.schedule.groups[job_.schedule.group_of(state_.rank, op).value]) {
     const auto& owners =
@@ -275,7 +274,9 @@ std::vector<typename ExchangeOps<Real>::template Summed<Real>> ExchangeOps<Real>
   std::vector<Summed<Real>> out;
   for (const std::uint32_t e : job_.layout.experts_of(state_.rank, op.layer)) {
     const Held<Real>& held = *state_.parameters.expert(op.layer, e);
-    Summed<Real>& array = out.emplace_back(Summed<Real>{held.gradient, held.size, {}});
+    auto& array = out.emplace_back();
+    array.values = held.gradient;
+    array.size = held.size;
     for (const Replica& replica : job_.schedule.replicas) {
       array.ranks.push_back(replica.expert_on[op.layer][e]);
     }

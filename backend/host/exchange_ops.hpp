@@ -46,8 +46,8 @@ class ExchangeOps {
       return values != nullptr && std::find(ranks.begin(), ranks.end(), rank) != ranks.end();
     }
     Interval part_of(RankId rank) const {
-      const auto before = std::count_if(ranks.begin(), ranks.end(),
-                                        [rank](RankId other) { return other < rank; });
+      const auto before =
+          std::count_if(ranks.begin(), ranks.end(), [rank](RankId other) { return other < rank; });
       return zebroid::part_of(size, static_cast<std::size_t>(before), ranks.size());
     }
   };

@@ -45,7 +45,8 @@ std::optional<std::uint32_t> next_on_stream(const Program& program, std::uint32_
 Injection read_injection(std::string_view text, const Schedule& schedule) {
   const std::size_t first = text.find(':');
   const std::size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
-  if (second == std::string_view::npos) refuse(text, "expected KIND:RANK:OP, as stuck:9:expert 1.0");
+  if (second == std::string_view::npos)
+    refuse(text, "expected KIND:RANK:OP, as stuck:9:expert 1.0");
   Injection out;
   out.kind = read_kind(text, text.substr(0, first));
   const std::string_view rank = text.substr(first + 1, second - first - 1);
@@ -53,8 +54,8 @@ Injection read_injection(std::string_view text, const Schedule& schedule) {
       std::from_chars(rank.data(), rank.data() + rank.size(), out.rank.value);
   if (failure != std::errc() || end != rank.data() + rank.size() ||
       out.rank.value >= schedule.ranks.size()) {
-    refuse(text, fmt::format("expected a rank from 0 to {}, got '{}'", schedule.ranks.size() - 1,
-                             rank));
+    refuse(text,
+           fmt::format("expected a rank from 0 to {}, got '{}'", schedule.ranks.size() - 1, rank));
   }
   const Program& program = schedule.program_of(out.rank);
   const std::string_view name = text.substr(second + 1);

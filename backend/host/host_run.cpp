@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstring>
+#include <bit>
 #include <fstream>
 #include <memory>
 #include <system_error>
@@ -63,22 +63,38 @@ std::string op_name(const Schedule& schedule, RankId rank, std::uint32_t op) {
   return fmt::format("rank {}: {}", rank.value, name_of(schedule.program_of(rank)[op]));
 }
 
-/// A program that a fault may have changed, and what its ops are in the real one.
+/// A program in which an op has changed places with the next one of its stream, and what its ops
+/// are in the real one.
 struct Issued {
   Program program;
   std::vector<std::uint32_t> real;  // [ops]
 };
 
-Issued issued(const Program& program, const Injection* swap) {
+Issued swapped(const Program& program, std::uint32_t op) {
   Issued out{program, std::vector<std::uint32_t>(program.size())};
   for (std::uint32_t i = 0; i < program.size(); ++i) out.real[i] = i;
-  if (swap != nullptr) {
-    const std::uint32_t other = *next_on_stream(program, swap->op);
-    std::swap(out.program[swap->op], out.program[other]);
-    std::swap(out.real[swap->op], out.real[other]);
-  }
+  const std::uint32_t other = next_on_stream(program, op).value_or(op);
+  std::swap(out.program[op], out.program[other]);
+  std::swap(out.real[op], out.real[other]);
   return out;
 }
+
+/// Queues a changed program under the names that its ops have in the real one.
+class RenamedQueues final : public Queues {
+ public:
+  RenamedQueues(Queues& queues, const std::vector<std::uint32_t>& real)
+      : queues_(queues), real_(real) {}
+
+  void wait(Stream stream, Event event) override { queues_.wait(stream, real(event)); }
+  void record(Stream stream, Event event) override { queues_.record(stream, real(event)); }
+  void run(Stream stream, std::uint32_t op) override { queues_.run(stream, real_[op]); }
+
+ private:
+  Event real(Event event) const { return launched(real_[event / 2]) + event % 2; }
+
+  Queues& queues_;
+  const std::vector<std::uint32_t>& real_;
+};
 
 /// One rank while a schedule runs: state, streams, and the times of its ops.
 template <class Real>
@@ -104,8 +120,8 @@ class HostRank {
         arena_(context.options.memory_limit_bytes),
         memory_(context.job.model, program_, context.values, arena_),
         parameters_(context.job, context.norm, rank, arena_),
-        state_{context.job,   rank,        program_,       context.index,
-               memory_,       parameters_, context.routes, context.amounts},
+        state_{context.job, rank,        program_,       context.index,
+               memory_,     parameters_, context.routes, context.amounts},
         compute_(state_),
         exchanges_(state_, context.communicator, injection()),
         times_(program_.size()),
@@ -114,12 +130,13 @@ class HostRank {
   /// Its streams, for an iteration; their threads end before this does.
   std::unique_ptr<ThreadQueues> make_queues() {
     const bool swaps = injection() != nullptr && injection()->kind == FaultKind::swapped;
-    Issued what = issued(program_, swaps ? injection() : nullptr);
     auto out = std::make_unique<ThreadQueues>(
-        static_cast<std::uint32_t>(2 * program_.size()),
-        [this, real = what.real](std::uint32_t op) { run(real[op]); }, context_.trouble);
+        static_cast<std::uint32_t>(2 * program_.size()), [this](std::uint32_t op) { run(op); },
+        context_.trouble);
     if (swaps) {
-      issue(what.program, reads(context_.job.schedule, what.program), *out);
+      const Issued changed = swapped(program_, injection()->op);
+      RenamedQueues renamed(*out, changed.real);
+      issue(changed.program, reads(context_.job.schedule, changed.program), renamed);
     } else {
       issue(program_, context_.reads, *out);
     }
@@ -174,9 +191,9 @@ class HostRank {
       run_op(op);
       return;
     } catch (const MissingValue& missing) {
-      context_.trouble.report({ErrorKind::aborted, rank_, missing.writer,
-                               fmt::format("was lost: {} finds nothing that it left",
-                                           name_of(program_[op]))});
+      context_.trouble.report(
+          {ErrorKind::aborted, rank_, missing.writer,
+           fmt::format("was lost: {} finds nothing that it left", name_of(program_[op]))});
     } catch (const OutOfMemory& lack) {
       context_.trouble.report({ErrorKind::infeasible, rank_, op, lack.what()});
     } catch (const Error& error) {
@@ -243,8 +260,7 @@ class BitCheck {
  public:
   BitCheck(const StepJob& job, const NormParts& norm) : job_(job), reference_(job, norm) {}
 
-  void check(const StepReport& report,
-             const std::vector<std::unique_ptr<HostRank<Real>>>& ranks) {
+  void check(const StepReport& report, const std::vector<std::unique_ptr<HostRank<Real>>>& ranks) {
     const auto expected = reference_.run();
     step_ = report.step;
     compare(report.loss, expected.loss, "the loss");
@@ -257,8 +273,7 @@ class BitCheck {
         }
         for (const std::uint32_t e : job_.layout.experts_of({r}, l)) {
           compare(*parameters.expert(l, e), reference_.expert_gradient(l, e),
-                  reference_.expert_values(l, e),
-                  fmt::format("of expert {} {}", e, place));
+                  reference_.expert_values(l, e), fmt::format("of expert {} {}", e, place));
         }
       }
     }
@@ -268,7 +283,7 @@ class BitCheck {
  private:
   template <class Number>
   void compare(Number run, Number expected, const std::string& what) const {
-    if (std::memcmp(&run, &expected, sizeof run) == 0) return;
+    if (bits(run) == bits(expected)) return;
     throw Error(ErrorKind::check,
                 fmt::format("step {}: {} is {:.17g} ({:a}), the single-rank reference has {:.17g} "
                             "({:a})",
@@ -294,7 +309,9 @@ class BitCheck {
       }
     }
   }
-  static bool differ(Real a, Real b) { return std::memcmp(&a, &b, sizeof a) != 0; }
+  static bool differ(Real a, Real b) { return bits(a) != bits(b); }
+  static std::uint32_t bits(float number) { return std::bit_cast<std::uint32_t>(number); }
+  static std::uint64_t bits(double number) { return std::bit_cast<std::uint64_t>(number); }
 
   const StepJob& job_;
   Reference<Real> reference_;
@@ -341,8 +358,8 @@ class Runner {
     for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) add_rank({r});
     Watch::Rules rules{.least = options.least_deadline,
                        .deadline_s = deadlines(schedule, scenario)};
-    watch_ = std::make_unique<Watch>(schedule, job_.exchanges, queues_, communicator_,
-                                     std::move(rules));
+    watch_ =
+        std::make_unique<Watch>(schedule, job_.exchanges, queues_, communicator_, std::move(rules));
     if (options.verify) check_ = std::make_unique<BitCheck<Real>>(job_, norm_);
   }
 
@@ -372,8 +389,8 @@ class Runner {
     for (const Rank& rank : schedule_.ranks) {
       out.threads += streams_of(schedule_.programs[rank.program]);
     }
-    out.arithmetic =
-        fmt::format("{}, {}", gemm_library(), sizeof(Real) == sizeof(float) ? "float32" : "float64");
+    out.arithmetic = fmt::format("{}, {}", gemm_library(),
+                                 sizeof(Real) == sizeof(float) ? "float32" : "float64");
     return out;
   }
 
@@ -441,11 +458,11 @@ class Runner {
   }
 
   [[noreturn]] void throw_trouble() {
-    const std::optional<Culprit> culprit = trouble_.first();
-    ensure(culprit.has_value(), "a run that stops says why");
-    const std::string place = culprit->op ? op_name(schedule_, culprit->rank, *culprit->op)
-                                          : fmt::format("rank {}", culprit->rank.value);
-    throw Error(culprit->kind, fmt::format("{}: {}", place, culprit->message));
+    const Culprit culprit = trouble_.first().value_or(
+        Culprit{.kind = ErrorKind::internal, .message = "the run stopped and says not why"});
+    const std::string place = culprit.op ? op_name(schedule_, culprit.rank, *culprit.op)
+                                         : fmt::format("rank {}", culprit.rank.value);
+    throw Error(culprit.kind, fmt::format("{}: {}", place, culprit.message));
   }
 
   StepReport report_of(std::uint32_t step, Clock::time_point start) const {
@@ -467,8 +484,8 @@ class Runner {
 
   Timeline timeline(Clock::time_point start) const {
     Timeline out;
-    out.origin = fmt::format("measured on this host ({} cores)",
-                             std::thread::hardware_concurrency());
+    out.origin =
+        fmt::format("measured on this host ({} cores)", std::thread::hardware_concurrency());
     for (std::size_t r = 0; r < ranks_.size(); ++r) {
       out.ranks.push_back(ranks_[r]->times(*queues_[r], start));
     }
@@ -504,9 +521,9 @@ class Runner {
   RouteCounts routes_;
   CountedAmounts amounts_;
   Communicator communicator_;
-  std::vector<OpIndex> indices_;  // [programs]
-  std::vector<Values> values_;    // [programs]
-  std::vector<Reads> reads_;      // [programs]
+  std::vector<OpIndex> indices_;    // [programs]
+  std::vector<Values> values_;      // [programs]
+  std::vector<Reads> reads_;        // [programs]
   std::vector<LocalOrder> orders_;  // [ranks]
   std::vector<std::unique_ptr<HostRank<Real>>> ranks_;
   std::vector<std::unique_ptr<ThreadQueues>> queues_;  // [ranks]; their threads end first
@@ -528,8 +545,7 @@ HostNeeds host_needs(const Schedule& schedule, const Scenario& scenario,
   const bool is_double = options.precision == Precision::float64;
   const Widths widths = is_double ? host_widths<double>() : host_widths<float>();
   const PredictedLoad load(schedule, scenario);
-  const std::vector<MemoryUse> memory =
-      peak_memory_in_any_order(schedule, scenario, load, widths);
+  const std::vector<MemoryUse> memory = peak_memory_in_any_order(schedule, scenario, load, widths);
   HostNeeds out;
   for (std::uint32_t r = 0; r < memory.size(); ++r) {
     const double bytes = memory[r].total().value;

@@ -53,11 +53,11 @@ struct RankMemoryUse {
 
 struct HostRun {
   std::vector<StepReport> steps;
-  Timeline timeline;                             ///< of the last step
-  std::vector<std::vector<double>> tokens;       ///< [layers with experts][experts] copies in it
-  std::vector<RankMemoryUse> memory;             ///< [ranks]
+  Timeline timeline;                        ///< of the last step
+  std::vector<std::vector<double>> tokens;  ///< [layers with experts][experts] copies in it
+  std::vector<RankMemoryUse> memory;        ///< [ranks]
   std::size_t threads = 0;
-  std::string arithmetic;                        ///< "OpenBLAS 0.3.21 ..., float32"
+  std::string arithmetic;  ///< "OpenBLAS 0.3.21 ..., float32"
 };
 
 /// What a run will take, to say so where that is too much.

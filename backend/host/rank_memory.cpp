@@ -42,8 +42,7 @@ void RankMemory<Real>::begin() {
 template <class Real>
 void RankMemory<Real>::take(std::uint32_t op, double tokens, double rows) {
   for (std::uint32_t v = values_.first[op]; v < values_.first[op + 1]; ++v) {
-    const Elements elements =
-        elements_of(model_, program_[op], values_.all[v].what, tokens, rows);
+    const Elements elements = elements_of(model_, program_[op], values_.all[v].what, tokens, rows);
     const auto numbers = static_cast<std::size_t>(elements.half + elements.single);
     whole_at_[v] = numbers * sizeof(Real);
     const std::size_t bytes =

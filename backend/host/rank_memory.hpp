@@ -56,10 +56,10 @@ class RankMemory {
   const Program& program_;
   const Values& values_;
   Arena& arena_;
-  std::vector<std::byte*> blocks_;                          // [values]
+  std::vector<std::byte*> blocks_;                           // [values]
   std::unique_ptr<std::atomic<std::uint32_t>[]> needed_by_;  // [values] ops that have not ended
-  std::vector<std::size_t> whole_at_;                       // [values] byte of the whole numbers
-  std::vector<double> value_bytes_;                         // [values]
+  std::vector<std::size_t> whole_at_;                        // [values] byte of the whole numbers
+  std::vector<double> value_bytes_;                          // [values]
 };
 
 }  // namespace zebroid

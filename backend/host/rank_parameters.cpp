@@ -9,9 +9,8 @@ namespace zebroid {
 namespace {
 
 std::size_t size_of(const std::vector<Tensor>& tensors) {
-  return std::accumulate(
-      tensors.begin(), tensors.end(), std::size_t{0},
-      [](std::size_t sum, const Tensor& tensor) { return sum + tensor.size(); });
+  return std::accumulate(tensors.begin(), tensors.end(), std::size_t{0},
+                         [](std::size_t sum, const Tensor& tensor) { return sum + tensor.size(); });
 }
 
 /// The rank's place among those that share a layer's states.
@@ -50,8 +49,9 @@ RankParameters<Real>::RankParameters(const StepJob& job, const NormParts& norm, 
     const auto& owners = job.layout.attention_on(replica, l);
     if (std::binary_search(owners.begin(), owners.end(), rank)) {
       const std::size_t size = job.shared[l].size();
-      shared_[l] = hold(job.shared[l].all(), job.place_of(l), part(size, shards != nullptr),
-                        part(size, shards != nullptr && shards->all_shared));
+      shared_[l] = std::make_unique<Held<Real>>(
+          hold(job.shared[l].all(), job.place_of(l), part(size, shards != nullptr),
+               part(size, shards != nullptr && shards->all_shared)));
     }
     for (const std::uint32_t e : job.layout.experts_of(rank, l)) {
       const std::size_t size = job.expert.size();
@@ -110,7 +110,7 @@ void RankParameters<Real>::begin() {
 
 template <class Real>
 const Held<Real>* RankParameters<Real>::shared(std::uint32_t layer) const {
-  return shared_[layer] ? &*shared_[layer] : nullptr;
+  return shared_[layer].get();
 }
 
 template <class Real>

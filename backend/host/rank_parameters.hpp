@@ -3,7 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
-#include <optional>
+#include <memory>
 #include <vector>
 
 #include "backend/host/arena.hpp"
@@ -89,8 +89,7 @@ class RankParameters {
  private:
   Real* take(std::size_t elements);
   void fill_norm();
-  Held<Real> hold(std::vector<Tensor> tensors, std::uint64_t place, Interval part,
-                  Interval summed);
+  Held<Real> hold(std::vector<Tensor> tensors, std::uint64_t place, Interval part, Interval summed);
   void update(Held<Real>& held, std::uint64_t step, double scale);
 
   const StepJob& job_;
@@ -99,8 +98,8 @@ class RankParameters {
   Arena& arena_;
   std::vector<Real*> arrays_;
   std::size_t bytes_ = 0;
-  std::vector<std::optional<Held<Real>>> shared_;  // [layers]
-  std::vector<std::vector<Held<Real>>> experts_;   // [layers][held, ascending]
+  std::vector<std::unique_ptr<Held<Real>>> shared_;  // [layers]; null where not held
+  std::vector<std::vector<Held<Real>>> experts_;     // [layers][held, ascending]
   Real* scratch_ = nullptr;
   std::vector<double> norm_values_;  // empty until asked for
   double gradient_norm_ = 0;

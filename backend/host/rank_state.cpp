@@ -23,9 +23,10 @@ std::optional<std::uint32_t> RankState<Real>::find(Work work, Pass pass, const O
 
 template <class Real>
 std::uint32_t RankState<Real>::at(Work work, Pass pass, const Op& like, std::uint32_t chunk) const {
-  const auto found = find(work, pass, like, chunk);
-  ensure(found.has_value(), "a verified program lists what its ops need");
-  return *found;
+  constexpr std::uint32_t none = UINT32_MAX;
+  const std::uint32_t found = find(work, pass, like, chunk).value_or(none);
+  ensure(found != none, "a verified program lists what its ops need");
+  return found;
 }
 
 template <class Real>
@@ -73,15 +74,15 @@ void RankState<Real>::add_returned(Pass pass, const Op& op, Real* out, Real* dwe
     const Interval cut = chunk_cut(tokens(op).count(), c, job.schedule.chunks);
     const std::size_t first = first_position(chunk);
     const std::size_t copies = cut.size() * top_k();
-    const Real* const rows = memory.numbers(
-        at(is_sent ? Work::combine : Work::expert, pass, op, c),
-        is_sent ? What::returned : What::outputs);
+    const Real* const rows = memory.numbers(at(is_sent ? Work::combine : Work::expert, pass, op, c),
+                                            is_sent ? What::returned : What::outputs);
     const Real* const dweights = rows + copies * hidden();  // in backward
     for (std::size_t t = cut.begin; t < cut.end; ++t) {
       for (std::size_t k = 0; k < top_k(); ++k) {
         const std::size_t copy = t * top_k() + k;
         const std::size_t row = static_cast<std::size_t>(route.position[copy]) - first;
-        for (std::size_t h = 0; h < hidden(); ++h) out[t * hidden() + h] += rows[row * hidden() + h];
+        for (std::size_t h = 0; h < hidden(); ++h)
+          out[t * hidden() + h] += rows[row * hidden() + h];
         if (dweight != nullptr) dweight[copy] = dweights[row];
       }
     }

@@ -29,18 +29,16 @@ struct RankState {
   std::size_t hidden() const { return job.model.hidden; }
   std::size_t top_k() const { return job.model.top_k; }
   bool has_experts(std::uint32_t layer) const { return job.model.layers[layer].has_experts; }
-  Tokens tokens(const Op& op) const {
-    return {sequences_of(op), job.length};
-  }
+  Tokens tokens(const Op& op) const { return {sequences_of(op), job.length}; }
   std::size_t sequences_of(const Op& op) const;
-  std::size_t rows(const Op& op) const {
-    return static_cast<std::size_t>(amounts.rows(rank, op));
-  }
+  std::size_t rows(const Op& op) const { return static_cast<std::size_t>(amounts.rows(rank, op)); }
 
   /// The op's index in the program; nothing where it is not listed.
   std::optional<std::uint32_t> find(Work work, Pass pass, const Op& like,
                                     std::uint32_t chunk = 0) const;
-  bool lists(Work work, Pass pass, const Op& like) const { return find(work, pass, like).has_value(); }
+  bool lists(Work work, Pass pass, const Op& like) const {
+    return find(work, pass, like).has_value();
+  }
   std::uint32_t at(Work work, Pass pass, const Op& like, std::uint32_t chunk = 0) const;
 
   /// What the tokens of one layer and microbatch chose. Copies are sorted by chunk, expert, token.
@@ -57,8 +55,8 @@ struct RankState {
 
   /// Hidden states that a layer leaves for a microbatch: its residual and what its experts made.
   void add_up(std::uint32_t layer, std::uint32_t microbatch, Real* out) const;
-  /// For each token, adds what experts returned, in the order of its choice: outputs, or in backward
-  /// gradients of their inputs and, into dweight [tokens, top_k], those of the weights.
+  /// For each token, adds what experts returned, in the order of its choice: outputs, or in
+  /// backward gradients of their inputs and, into dweight [tokens, top_k], those of the weights.
   void add_returned(Pass pass, const Op& op, Real* out, Real* dweight) const;
   /// Gradient of what the op's layer leaves for its microbatch.
   const Real* output_gradient(const Op& op) const;

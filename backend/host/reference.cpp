@@ -21,7 +21,10 @@ void add(const std::vector<Real>& from, std::vector<Real>& to) {
 
 template <class Real>
 Reference<Real>::Reference(const StepJob& job, const NormParts& norm)
-    : job_(job), norm_(norm), shared_gradients_(job.schedule.layers), scratch_(largest_tensor(job.model)) {
+    : job_(job),
+      norm_(norm),
+      shared_gradients_(job.schedule.layers),
+      scratch_(largest_tensor(job.model)) {
   for (std::uint32_t l = 0; l < job.schedule.layers; ++l) {
     shared_.push_back(start(job.shared[l].all(), job.place_of(l)));
     auto& experts = experts_.emplace_back();
@@ -77,7 +80,7 @@ double Reference<Real>::forward_and_backward(std::uint32_t replica, std::uint32_
   x.resize(run.tokens * job_.model.hidden);
   for (const RankId rank : job_.layout.attention_on(replica, 0)) {
     const std::size_t first = job_.layout.sequences_of(rank, 0, microbatch).begin * job_.length;
-    embed(job_.model, shared_[0].values.data() + job_.shared[0].embedding->offset,
+    embed(job_.model, shared_[0].values.data() + held(job_.shared[0].embedding).offset,
           text(run, 0, rank).ids, x.data() + first * job_.model.hidden);
   }
   std::vector<Real> y;
@@ -220,24 +223,23 @@ void Reference<Real>::backward(Run& run, std::uint32_t layer, std::vector<Real>&
     const Chosen<Real> chosen{.expert = shard.expert.data(),
                               .weight = shard.weight.data(),
                               .dweight = dweight.data() + shard.first * top_k};
-    AttentionBackward<Real> backward{
+    const AttentionBackward<Real> backward{
         .dy = dy.data() + first,
         .chosen = has_experts ? &chosen : nullptr,
         .workspace = attention_values(job_.model, layer, shard.tokens, workspace.data()),
         .dx = dx.data() + first,
         .gradient = {.into = gradient_of(shard.rank, layer).data(), .scratch = scratch_.data()}};
-    std::copy_n(routed.data() + first, shard.tokens.count() * hidden,
-                backward.workspace.ffn_input);
-    attention_backward(
-        job_.model, layer,
-        AttentionInput<Real>{.parameters = shared_[layer].values.data(),
-                             .tokens = shard.tokens,
-                             .x = here.x.data() + first},
-        attention_values(job_.model, layer, shard.tokens, shard.values.data()), backward);
+    std::copy_n(routed.data() + first, shard.tokens.count() * hidden, backward.workspace.ffn_input);
+    attention_backward(job_.model, layer,
+                       AttentionInput<Real>{.parameters = shared_[layer].values.data(),
+                                            .tokens = shard.tokens,
+                                            .x = here.x.data() + first},
+                       attention_values(job_.model, layer, shard.tokens, shard.values.data()),
+                       backward);
     if (layer == 0) {
       embed_backward(job_.model, text(run, 0, shard.rank).ids,
                      static_cast<const Real*>(dx.data() + first),
-                     gradient_of(shard.rank, 0).data() + job_.shared[0].embedding->offset,
+                     gradient_of(shard.rank, 0).data() + held(job_.shared[0].embedding).offset,
                      scratch_.data());
     }
   }
@@ -271,13 +273,12 @@ void Reference<Real>::back_through_experts(Run& run, std::uint32_t layer,
                             .x = batch.x.data(),
                             .weight = batch.weight.data()},
           batch.internals.data(),
-          ExpertBackward<Real>{
-              .dy = row_dy.data(),
-              .workspace = workspace.data(),
-              .dx = row_dx.data(),
-              .dweight = row_dweight.data(),
-              .gradient = {.into = expert_gradients_[run.replica][layer][e].data(),
-                           .scratch = scratch_.data()}});
+          ExpertBackward<Real>{.dy = row_dy.data(),
+                               .workspace = workspace.data(),
+                               .dx = row_dx.data(),
+                               .dweight = row_dweight.data(),
+                               .gradient = {.into = expert_gradients_[run.replica][layer][e].data(),
+                                            .scratch = scratch_.data()}});
       for (std::size_t row = 0; row < rows; ++row) {
         dweight[batch.copies[row]] = row_dweight[row];
         std::copy_n(row_dx.data() + row * hidden, hidden,
@@ -296,17 +297,9 @@ template <class Real>
 void Reference<Real>::sum_gradients() {
   for (std::uint16_t phase = 0; phase <= leader_to_members; ++phase) {
     for (const Exchange& exchange : job_.exchanges.all) {
-      if (exchange.op.work != Work::reduce_shared || exchange.op.chunk != phase) continue;
-      auto& gradients = shared_gradients_[exchange.op.layer];
-      std::vector<RankId> ranks;
-      for (const Exchange::Member& member : exchange.members) {
-        if (gradients.contains(member.rank)) ranks.push_back(member.rank);
+      if (exchange.op.work == Work::reduce_shared && exchange.op.chunk == phase) {
+        sum_shared(exchange);
       }
-      std::vector<Real> all = gradients.at(ranks.front());
-      for (std::size_t m = 1; m < ranks.size() && phase != leader_to_members; ++m) {
-        add(gradients.at(ranks[m]), all);
-      }
-      for (const RankId rank : ranks) gradients.at(rank) = all;
     }
   }
   for (std::size_t v = 1; v < expert_gradients_.size(); ++v) {
@@ -316,6 +309,20 @@ void Reference<Real>::sum_gradients() {
       }
     }
   }
+}
+
+template <class Real>
+void Reference<Real>::sum_shared(const Exchange& exchange) {
+  auto& gradients = shared_gradients_[exchange.op.layer];
+  std::vector<RankId> ranks;
+  for (const Exchange::Member& member : exchange.members) {
+    if (gradients.contains(member.rank)) ranks.push_back(member.rank);
+  }
+  const std::vector<RankId> added =
+      exchange.op.chunk == leader_to_members ? std::vector{ranks.front()} : ranks;
+  std::vector<Real> all = gradients.at(added.front());
+  for (std::size_t m = 1; m < added.size(); ++m) add(gradients.at(added[m]), all);
+  for (const RankId rank : ranks) gradients.at(rank) = all;
 }
 
 template <class Real>
@@ -349,8 +356,7 @@ void Reference<Real>::update(double norm) {
                          Parameters& parameters) {
     for (const Tensor& tensor : tensors) {
       Real* const moment1 = parameters.moments.data() + tensor.offset;
-      zebroid::update(job_.adamw,
-                      {.number = step_ + 1, .scale = scale, .decays = !tensor.is_norm},
+      zebroid::update(job_.adamw, {.number = step_ + 1, .scale = scale, .decays = !tensor.is_norm},
                       Learned<Real>{.gradient = gradient.data() + tensor.offset,
                                     .moment1 = moment1,
                                     .moment2 = moment1 + parameters.values.size(),

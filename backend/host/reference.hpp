@@ -10,10 +10,10 @@
 namespace zebroid {
 
 /// The same training on one rank, without streams, exchanges or recomputation: microbatch after
-/// microbatch, replica after replica, layer after layer. Gradients of a layer's shared parameters are
-/// kept apart for each rank of the schedule, and summed as its sums do; those of experts apart for
-/// each replica. So every sum has the order that the schedule promises, and nothing else is shared with those
-/// who run the schedule but the mathematics of single ops.
+/// microbatch, replica after replica, layer after layer. Gradients of a layer's shared parameters
+/// are kept apart for each rank of the schedule, and summed as its sums do; those of experts apart
+/// for each replica. So every sum has the order that the schedule promises, and nothing else is
+/// shared with those who run the schedule but the mathematics of single ops.
 template <class Real>
 class Reference {
  public:
@@ -36,7 +36,9 @@ class Reference {
   std::vector<Real>& expert_values(std::uint32_t layer, std::uint32_t e) {
     return experts_[layer][e].values;
   }
-  const std::vector<Real>& shared_values(std::uint32_t layer) const { return shared_[layer].values; }
+  const std::vector<Real>& shared_values(std::uint32_t layer) const {
+    return shared_[layer].values;
+  }
   const std::vector<Real>& expert_values(std::uint32_t layer, std::uint32_t e) const {
     return experts_[layer][e].values;
   }
@@ -83,6 +85,7 @@ class Reference {
                             std::vector<Real>& dx, std::vector<Real>& dweight);
   double head(Run& run, const std::vector<Real>& x, std::vector<Real>& dx);
   void sum_gradients();
+  void sum_shared(const Exchange& exchange);
   double norm() const;
   void update(double norm);
   std::vector<Real>& gradient_of(RankId rank, std::uint32_t layer) {
@@ -92,11 +95,12 @@ class Reference {
   const StepJob& job_;
   const NormParts& norm_;
   std::uint64_t step_ = 0;
-  std::vector<Parameters> shared_;                                      // [layers]
-  std::vector<std::vector<Parameters>> experts_;                        // [layers][experts]
-  std::vector<std::vector<Real>> bias_;                                 // [layers][experts]
-  std::vector<std::map<RankId, std::vector<Real>>> shared_gradients_;   // [layers]
-  std::vector<std::vector<std::vector<std::vector<Real>>>> expert_gradients_;  // [replicas][layers][experts]
+  std::vector<Parameters> shared_;                                     // [layers]
+  std::vector<std::vector<Parameters>> experts_;                       // [layers][experts]
+  std::vector<std::vector<Real>> bias_;                                // [layers][experts]
+  std::vector<std::map<RankId, std::vector<Real>>> shared_gradients_;  // [layers]
+  std::vector<std::vector<std::vector<std::vector<Real>>>>
+      expert_gradients_;  // [replicas][layers][experts]
   std::vector<Real> scratch_;
 };
 

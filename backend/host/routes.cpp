@@ -41,8 +41,7 @@ double CountedAmounts::tokens(RankId rank, const Op& op) const {
 
 std::size_t CountedAmounts::rows_of(RankId rank, const Op& op, std::uint32_t e) const {
   std::size_t out = 0;
-  for (const RankId owner :
-       layout_.attention_on(schedule_.ranks[rank.value].replica, op.layer)) {
+  for (const RankId owner : layout_.attention_on(schedule_.ranks[rank.value].replica, op.layer)) {
     out += counts_.copies(owner, op, e);
   }
   return out;

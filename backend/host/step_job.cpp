@@ -59,9 +59,8 @@ std::vector<double> bias_of(const std::vector<double>& shares) {
 
 void refuse_unknown_parts(const MoeModel& model) {
   if (const char* why = obstacle(model)) {
-    throw Error(ErrorKind::input,
-                model.name + ": the host backend does not compute " + why +
-                    "; --shrink runs the schedule on a narrow twin without");
+    throw Error(ErrorKind::input, model.name + ": the host backend does not compute " + why +
+                                      "; --shrink runs the schedule on a narrow twin without");
   }
 }
 
@@ -102,8 +101,7 @@ Interval part_of(std::uint64_t size, std::size_t place, std::size_t count) {
   return {size * place / count, size * (place + 1) / count};
 }
 
-NormParts::NormParts(const StepJob& job)
-    : job_(job), experts_(job.schedule.layers) {
+NormParts::NormParts(const StepJob& job) : job_(job), experts_(job.schedule.layers) {
   const Schedule& schedule = job.schedule;
   for (std::uint32_t l = 0; l < schedule.layers; ++l) {
     Owners shared{{job.layout.attention_on(0, l).front()}};

@@ -33,13 +33,15 @@ struct StepJob {
   Text text;
   AdamW adamw;
   std::uint64_t seed = 0;
-  std::size_t length = 0;     ///< tokens of a sequence
-  std::uint64_t batch = 0;    ///< sequences of a step
-  std::vector<SharedTensors> shared;     ///< [layers]
+  std::size_t length = 0;             ///< tokens of a sequence
+  std::uint64_t batch = 0;            ///< sequences of a step
+  std::vector<SharedTensors> shared;  ///< [layers]
   ExpertTensors expert;
-  std::vector<std::vector<double>> bias; ///< [layers][experts] of the choice of experts
+  std::vector<std::vector<double>> bias;  ///< [layers][experts] of the choice of experts
 
-  double tokens_in_batch() const { return static_cast<double>(batch) * static_cast<double>(length); }
+  double tokens_in_batch() const {
+    return static_cast<double>(batch) * static_cast<double>(length);
+  }
   /// The number, for initialise(), of a layer's shared parameters or of one of its experts.
   std::uint64_t place_of(std::uint32_t layer) const { return layer * (model.experts + 1ULL); }
   std::uint64_t place_of(std::uint32_t layer, std::uint32_t e) const {

@@ -15,8 +15,8 @@ Text::Text(std::string bytes) : bytes_(std::move(bytes)) {
 }
 
 Text Text::from_file(const std::filesystem::path& path) {
-  if (std::filesystem::exists(path) && !std::filesystem::is_regular_file(path)) {
-    throw Error(ErrorKind::input, path.string() + ": a text to learn has to be a regular file");
+  if (std::filesystem::is_fifo(path)) {
+    throw Error(ErrorKind::input, path.string() + ": not a regular file");
   }
   std::string bytes = read_file(path, most_bytes);
   if (bytes.empty()) {

@@ -6,7 +6,11 @@
 namespace zebroid {
 
 ThreadQueues::ThreadQueues(std::uint32_t events, Work work, Trouble& trouble)
-    : work_(std::move(work)), trouble_(trouble), happened_(events, 0), begun_(events, 0), times_(events) {}
+    : work_(std::move(work)),
+      trouble_(trouble),
+      happened_(events, 0),
+      begun_(events, 0),
+      times_(events) {}
 
 ThreadQueues::~ThreadQueues() {
   for (std::jthread& thread : threads_) thread.request_stop();
@@ -104,6 +108,7 @@ void ThreadQueues::run_iteration(Queue& queue) {
         break;
     }
   }
+  queue.what = State::What::done;  // while nobody looks
 }
 
 void ThreadQueues::begin() {
@@ -131,7 +136,7 @@ bool ThreadQueues::finish(std::chrono::milliseconds most) {
 }
 
 ThreadQueues::State ThreadQueues::state_of(Stream stream, const Queue& queue) {
-  State out{stream, queue.what, 0, std::nullopt, queue.since};
+  State out{stream, queue.what, 0, State::no_op, queue.since};
   if (queue.what == State::What::done) return out;
   for (std::size_t i = queue.next; i < queue.commands.size(); ++i) {
     const Command& command = queue.commands[i];

@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -47,9 +46,10 @@ class ThreadQueues final : public Queues {
     enum class What : std::uint8_t { done, waiting, running, dead };
     Stream stream = Stream::compute;
     What what = What::done;
-    Event event = 0;                ///< waiting: for this one
-    std::optional<std::uint32_t> op;  ///< running: this one; waiting or dead: the next one
+    Event event = 0;           ///< waiting: for this one
+    std::uint32_t op = no_op;  ///< running: this one; waiting or dead: the next one, if any
     Clock::time_point since;
+    static constexpr std::uint32_t no_op = UINT32_MAX;
   };
   struct Snapshot {
     std::vector<State> streams;

@@ -18,6 +18,17 @@ bool runs(const ThreadQueues::Snapshot& snapshot, std::uint32_t op) {
   });
 }
 
+/// An op of the stream that should have begun before the one it is at, or no_op.
+std::uint32_t passed_over(const Program& program, const ThreadQueues::Snapshot& snapshot,
+                          const ThreadQueues::State& state) {
+  constexpr std::uint32_t none = ThreadQueues::State::no_op;
+  if (state.what == ThreadQueues::State::What::done || state.op == none) return none;
+  for (std::uint32_t op = 0; op < state.op; ++op) {
+    if (snapshot.begun[ended(op)] == 0 && stream_of(program[op]) == state.stream) return op;
+  }
+  return none;
+}
+
 /// The stream that died first, or nullptr.
 const ThreadQueues::State* first_dead(const ThreadQueues::Snapshot& snapshot) {
   const ThreadQueues::State* out = nullptr;
@@ -84,9 +95,16 @@ bool Watch::judge(RankId rank, const ThreadQueues::Snapshot& snapshot, Trouble& 
     return true;
   }
   for (const State& state : snapshot.streams) {
-    if (state.what != State::What::running || has_come(rank, *state.op)) continue;
+    const std::uint32_t passed = passed_over(program, snapshot, state);
+    if (passed != State::no_op) {
+      trouble.report(
+          {ErrorKind::aborted, rank, passed,
+           fmt::format("out of turn: {} came in its place", name_of(program[state.op]))});
+      return true;
+    }
+    if (state.what != State::What::running || has_come(rank, state.op)) continue;
     const Seconds_ took = Clock::now() - state.since;
-    if (took.count() <= deadline_s(rank, *state.op)) continue;
+    if (took.count() <= deadline_s(rank, state.op)) continue;
     trouble.report({ErrorKind::aborted, rank, state.op,
                     fmt::format("has not ended after {:.1f} s", took.count())});
     return true;
@@ -103,30 +121,31 @@ bool Watch::judge(RankId rank, const ThreadQueues::Snapshot& snapshot, Trouble& 
 /// Nothing has ended for long: who waits for nobody, or waits longest, is to blame.
 void Watch::judge_standstill(const std::vector<ThreadQueues::Snapshot>& all,
                              Trouble& trouble) const {
-  std::optional<std::pair<RankId, State>> longest;
+  RankId waiting;
+  const State* longest = nullptr;
   for (std::uint32_t r = 0; r < all.size(); ++r) {
     for (const State& state : all[r].streams) {
       if (state.what != State::What::running) continue;
       const RankId rank{r};
-      if (!has_come(rank, *state.op)) return;  // until its own deadline
-      const std::uint32_t exchange = exchanges_.of[r][*state.op];
+      if (!has_come(rank, state.op)) return;  // until its own deadline
+      const std::uint32_t exchange = exchanges_.of[r][state.op];
       if (communicator_.missing(exchange).empty()) {
-        trouble.report({ErrorKind::aborted, rank, state.op,
-                        "moves no bytes although all members have come"});
+        trouble.report(
+            {ErrorKind::aborted, rank, state.op, "moves no bytes although all members have come"});
         return;
       }
-      if (!longest || state.since < longest->second.since) longest = {rank, state};
+      if (longest != nullptr && longest->since <= state.since) continue;
+      longest = &state;
+      waiting = rank;
     }
   }
-  if (!longest) return;
-  const auto& [rank, state] = *longest;
-  trouble.report({ErrorKind::aborted, rank, state.op,
-                  fmt::format("nothing has moved for {:.1f} s; it waits for rank {}{}",
-                              Seconds_(Clock::now() - progress_).count(),
-                              communicator_.missing(exchanges_.of[rank.value][*state.op])
-                                  .front()
-                                  .value,
-                              waits(all))});
+  if (longest == nullptr) return;
+  const std::vector<RankId> missing =
+      communicator_.missing(exchanges_.of[waiting.value][longest->op]);
+  trouble.report(
+      {ErrorKind::aborted, waiting, longest->op,
+       fmt::format("nothing has moved for {:.1f} s; it waits for rank {}{}",
+                   Seconds_(Clock::now() - progress_).count(), missing.front().value, waits(all))});
 }
 
 std::string Watch::describe(RankId rank, const State& state) const {
@@ -134,14 +153,14 @@ std::string Watch::describe(RankId rank, const State& state) const {
   std::string out = fmt::format("\n  rank {} {}: ", rank.value, name_of(state.stream));
   if (state.what == State::What::waiting) {
     const std::uint32_t awaited = state.event / 2;
-    out += fmt::format("{} waits for {} of {}", state.op ? name_of(program[*state.op]) : "the end",
-                       state.event == ended(awaited) ? "the end" : "the launch",
-                       name_of(program[awaited]));
-  } else if (state.op) {
-    out += name_of(program[*state.op]);
-    if (is_exchange(program[*state.op].work)) {
+    out += fmt::format(
+        "{} waits for {} of {}", state.op != State::no_op ? name_of(program[state.op]) : "the end",
+        state.event == ended(awaited) ? "the end" : "the launch", name_of(program[awaited]));
+  } else if (state.op != State::no_op) {
+    out += name_of(program[state.op]);
+    if (is_exchange(program[state.op].work)) {
       std::vector<std::uint32_t> ranks;
-      for (const RankId missing : communicator_.missing(exchanges_.of[rank.value][*state.op])) {
+      for (const RankId missing : communicator_.missing(exchanges_.of[rank.value][state.op])) {
         ranks.push_back(missing.value);
       }
       out += fmt::format(" waits for ranks {}", fmt::join(ranks, ", "));

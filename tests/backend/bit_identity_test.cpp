@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <tuple>
 #include <cstdint>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "backend/host/host_run.hpp"
@@ -26,8 +26,8 @@ HostRun verified(const Case& c, std::uint32_t steps, Precision precision = Preci
                      {.steps = steps, .precision = precision, .verify = true});
 }
 
-class EveryNumberOfGpus : public ::testing::TestWithParam<std::tuple<std::uint32_t, std::uint32_t>> {
-};
+class EveryNumberOfGpus
+    : public ::testing::TestWithParam<std::tuple<std::uint32_t, std::uint32_t>> {};
 
 TEST_P(EveryNumberOfGpus, GivesTheBitsOfASingleRankWithAnyOffloadAndMicrobatches) {
   const auto [attention, experts] = GetParam();

@@ -17,11 +17,11 @@
 namespace zebroid {
 namespace {
 
-using ::testing::HasSubstr;
-using ::testing::StartsWith;
 using testing::Case;
+using ::testing::HasSubstr;
 using testing::make_case;
 using testing::some_text;
+using ::testing::StartsWith;
 using testing::TrainingCase;
 using Strategy = TrainingCase::Strategy;
 
@@ -48,13 +48,27 @@ std::vector<Injection> injections(const Schedule& schedule, FaultKind kind) {
       const Op& op = program[i];
       if ((sends || kind == FaultKind::swapped) && !is_exchange(op.work)) continue;
       if (kind == FaultKind::swapped && !next_on_stream(program, i)) continue;
+      const auto holders = [&](std::uint32_t rank, const Op& of) -> const std::vector<RankId>& {
+        return schedule.replicas[schedule.ranks[rank].replica].expert_on[of.layer];
+      };
       // Who only receives sends nothing that could be wrong.
       const bool owner = schedule.ranks[r].sequences > 0;
       if (sends && op.work == Work::dispatch && !owner) continue;
+      const auto owns = [&](std::uint32_t rank) {
+        const Program& other = schedule.program_of({rank});
+        return schedule.ranks[rank].replica == schedule.ranks[r].replica && rank != r &&
+               std::any_of(other.begin(), other.end(), [&](const Op& its) {
+                 return its.work == Work::attention && its.layer == op.layer;
+               });
+      };
+      std::uint32_t other_owners = 0;
+      for (std::uint32_t rank = 0; rank < schedule.ranks.size(); ++rank) {
+        if (owns(rank)) ++other_owners;
+      }
+      if (sends && op.work == Work::combine && other_owners == 0) continue;
       if (sends && op.work == Work::combine &&
-          std::none_of(program.begin(), program.end(), [&](const Op& other) {
-            return other.work == Work::expert && other.layer == op.layer;
-          })) {
+          std::none_of(holders(r, op).begin(), holders(r, op).end(),
+                       [r](RankId holder) { return holder.value == r; })) {
         continue;
       }
       if (sends && op.work == Work::stage) {

@@ -82,8 +82,8 @@ TEST(HappensBefore, HoldsInAThousandRunsWithRandomDelays) {
   for (const auto& one : wanted) {
     const Case c = make_case(one);
     for (std::uint32_t i = 0; i < runs_each; ++i, ++runs) {
-      const HostRun run = run_on_host(c.schedule, c.scenario, some_text(),
-                                      {.steps = 1, .delay_seed = runs + 1});
+      const HostRun run =
+          run_on_host(c.schedule, c.scenario, some_text(), {.steps = 1, .delay_seed = runs + 1});
       Edges edges(c.schedule, run.timeline);
       EXPECT_EQ(edges.broken(), "") << one.name() << " delays " << runs + 1;
       EXPECT_GT(edges.checked(), 100U);

@@ -129,11 +129,13 @@ Json document_of(const Case& c) {
     }
   };
   const Reference<double>& reference = training.reference;
-  add_all("parameters", [&](std::uint32_t l) { return reference.shared_values(l); },
-          [&](std::uint32_t l, std::uint32_t e) { return reference.expert_values(l, e); });
+  add_all(
+      "parameters", [&](std::uint32_t l) { return reference.shared_values(l); },
+      [&](std::uint32_t l, std::uint32_t e) { return reference.expert_values(l, e); });
   out["loss"] = training.reference.run().loss;
-  add_all("gradients", [&](std::uint32_t l) { return reference.shared_gradient(l); },
-          [&](std::uint32_t l, std::uint32_t e) { return reference.expert_gradient(l, e); });
+  add_all(
+      "gradients", [&](std::uint32_t l) { return reference.shared_gradient(l); },
+      [&](std::uint32_t l, std::uint32_t e) { return reference.expert_gradient(l, e); });
   return out;
 }
 

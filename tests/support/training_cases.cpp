@@ -145,7 +145,8 @@ class StagesOfZebra {
     return builder_.group(both);
   }
   void compute(Work work, Pass pass, std::uint16_t l, std::uint16_t j, std::uint16_t c = 0) {
-    for (const RankId rank : work == Work::expert ? members(stage_of(l)) : attention_[stage_of(l)]) {
+    for (const RankId rank :
+         work == Work::expert ? members(stage_of(l)) : attention_[stage_of(l)]) {
       builder_.compute(rank, {work, pass, 0, l, j, c});
     }
   }
@@ -246,8 +247,8 @@ std::string TrainingCase::name() const {
 
 Case make_case(const TrainingCase& wanted, std::uint32_t batch) {
   TinyScenario tiny;
-  tiny.cluster = std::to_string(wanted.attention) + "xA40," + std::to_string(wanted.experts) +
-                 "xV100-16GB";
+  tiny.cluster =
+      std::to_string(wanted.attention) + "xA40," + std::to_string(wanted.experts) + "xV100-16GB";
   // Not a multiple of the microbatches: they differ in size.
   const std::uint32_t owners = wanted.attention + wanted.experts;
   tiny.batch = static_cast<std::uint64_t>(owners) * wanted.microbatches + 3;
@@ -292,23 +293,34 @@ std::vector<TrainingCase> training_cases() {
     out.push_back({.strategy = Strategy::zebra, .offload = 1, .chunks = 2, .recompute = recompute});
     out.push_back({.strategy = Strategy::ep, .chunks = 3, .recompute = recompute});
     out.push_back({.strategy = Strategy::dist_ep, .microbatches = 3, .recompute = recompute});
-    out.push_back({.strategy = Strategy::pp, .microbatches = 3, .groups = 2, .recompute = recompute});
+    out.push_back(
+        {.strategy = Strategy::pp, .microbatches = 3, .groups = 2, .recompute = recompute});
   }
   for (const std::uint32_t groups : {1U, 2U}) {
     for (const bool shards : {false, true}) {
-      out.push_back({.strategy = Strategy::zebra, .offload = 1, .groups = groups, .shards = shards,
+      out.push_back({.strategy = Strategy::zebra,
+                     .offload = 1,
+                     .groups = groups,
+                     .shards = shards,
                      .dense_layers = 1});
-      out.push_back({.strategy = Strategy::ep, .groups = groups, .shards = shards,
-                     .dense_layers = 1});
+      out.push_back(
+          {.strategy = Strategy::ep, .groups = groups, .shards = shards, .dense_layers = 1});
       out.push_back({.strategy = Strategy::dist_ep, .groups = groups, .shards = shards});
       out.push_back({.strategy = Strategy::pp, .groups = 2 * groups, .shards = shards});
     }
   }
   for (const std::uint32_t microbatches : {1U, 3U}) {
-    out.push_back({.strategy = Strategy::zebra_in_stages, .attention = 3, .experts = 2,
-                   .offload = 2, .microbatches = microbatches, .chunks = 2});
-    out.push_back({.strategy = Strategy::zebra_in_stages, .attention = 2, .experts = 4,
-                   .microbatches = microbatches, .shards = true});
+    out.push_back({.strategy = Strategy::zebra_in_stages,
+                   .attention = 3,
+                   .experts = 2,
+                   .offload = 2,
+                   .microbatches = microbatches,
+                   .chunks = 2});
+    out.push_back({.strategy = Strategy::zebra_in_stages,
+                   .attention = 2,
+                   .experts = 4,
+                   .microbatches = microbatches,
+                   .shards = true});
   }
   return out;
 }

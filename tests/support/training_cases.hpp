@@ -30,13 +30,13 @@ Scenario tiny_scenario(const TinyScenario& tiny);
 struct TrainingCase {
   enum class Strategy { zebra, ep, dist_ep, pp, zebra_in_stages };
   Strategy strategy = Strategy::zebra;
-  std::uint32_t attention = 2;    ///< GPUs, of kind A40
-  std::uint32_t experts = 2;      ///< GPUs, of kind V100-16GB
-  std::uint32_t offload = 0;      ///< experts that each expert GPU gives away in odd layers
+  std::uint32_t attention = 2;  ///< GPUs, of kind A40
+  std::uint32_t experts = 2;    ///< GPUs, of kind V100-16GB
+  std::uint32_t offload = 0;    ///< experts that each expert GPU gives away in odd layers
   std::uint32_t microbatches = 2;
   std::uint32_t chunks = 1;
-  std::uint32_t groups = 1;       ///< replicas; pipelines for pp
-  bool shards = false;            ///< the optimizer
+  std::uint32_t groups = 1;  ///< replicas; pipelines for pp
+  bool shards = false;       ///< the optimizer
   Recompute recompute = Recompute::automatic;
   std::uint32_t dense_layers = 0;  ///< the first ones
   std::string routing = "lognormal:0.5";
@@ -44,9 +44,9 @@ struct TrainingCase {
   std::string name() const;
   friend void PrintTo(const TrainingCase& c, std::ostream* out) { *out << c.name(); }
 };
-/// The schedule, listed as a plan's is. pp: one GPU of either kind after the other; zebra_in_stages:
-/// one replica of two stages, with half of the GPUs of each kind each.
-/// batch: sequences; 0 = some that microbatches and owners do not divide.
+/// The schedule, listed as a plan's is. pp: one GPU of either kind after the other;
+/// zebra_in_stages: one replica of two stages, with half of the GPUs of each kind each. batch:
+/// sequences; 0 = some that microbatches and owners do not divide.
 Case make_case(const TrainingCase& wanted, std::uint32_t batch = 0);
 
 /// Every strategy with every recomputation, groups, chunks, dense layers, sharded optimizers.
