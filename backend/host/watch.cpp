@@ -10,7 +10,7 @@
 namespace zebroid {
 namespace {
 
-using Seconds_ = std::chrono::duration<double>;
+using FloatSeconds = std::chrono::duration<double>;
 
 bool runs(const ThreadQueues::Snapshot& snapshot, std::uint32_t op) {
   return std::any_of(snapshot.streams.begin(), snapshot.streams.end(), [&](const auto& state) {
@@ -103,7 +103,7 @@ bool Watch::judge(RankId rank, const ThreadQueues::Snapshot& snapshot, Trouble& 
       return true;
     }
     if (state.what != State::What::running || has_come(rank, state.op)) continue;
-    const Seconds_ took = Clock::now() - state.since;
+    const FloatSeconds took = Clock::now() - state.since;
     if (took.count() <= deadline_s(rank, state.op)) continue;
     trouble.report({ErrorKind::aborted, rank, state.op,
                     fmt::format("has not ended after {:.1f} s", took.count())});
@@ -142,10 +142,10 @@ void Watch::judge_standstill(const std::vector<ThreadQueues::Snapshot>& all,
   if (longest == nullptr) return;
   const std::vector<RankId> missing =
       communicator_.missing(exchanges_.of[waiting.value][longest->op]);
-  trouble.report(
-      {ErrorKind::aborted, waiting, longest->op,
-       fmt::format("nothing has moved for {:.1f} s; it waits for rank {}{}",
-                   Seconds_(Clock::now() - progress_).count(), missing.front().value, waits(all))});
+  trouble.report({ErrorKind::aborted, waiting, longest->op,
+                  fmt::format("nothing has moved for {:.1f} s; it waits for rank {}{}",
+                              FloatSeconds(Clock::now() - progress_).count(), missing.front().value,
+                              waits(all))});
 }
 
 std::string Watch::describe(RankId rank, const State& state) const {
