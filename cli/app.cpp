@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cli/commands.hpp"
+#include "cli/output_files.hpp"
 #include "cli/ranks.hpp"
 #include "core/error.hpp"
 
@@ -413,6 +414,7 @@ int run(int argc, char** argv) {
   if (flags.color == "never") flags.output.color = ColorMode::never;
   if (rank_place().size > 1) check_ranks(app);
   notice_interrupts();
+  refuse_bad_outputs(flags.files);
   return chosen();
 }
 

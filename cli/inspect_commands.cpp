@@ -18,19 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What a file says it is; "" when it says nothing.
-std::string schema_of(const JsonDocument& document) {
-  if (!document.root.is_object()) return "";
-  const auto found = document.root.find("schema");
-  return found != document.root.end() && found->is_string() ? found->get<std::string>() : "";
-}
-
 // --- verify ---
 
 /// What is wrong with the content of a file; empty when nothing is. Throws when it cannot be read
 /// at all.
 std::vector<std::string> faults_of(const JsonDocument& document) {
-  const std::string schema = schema_of(document);
+  const std::string schema = document.schema();
   try {
     if (schema == "zebroid.schedule/1") {
       std::vector<std::string> out;
@@ -205,7 +198,7 @@ std::optional<Cluster> find_cluster(const std::string& what) {
   std::error_code ignored;
   if (!fs::is_regular_file(what, ignored)) return std::nullopt;
   const JsonDocument document = read_json(what);
-  if (schema_of(document) != "zebroid.cluster/1") return std::nullopt;
+  if (document.schema() != "zebroid.cluster/1") return std::nullopt;
   return load_cluster(what, std::nullopt);
 }
 

@@ -1,7 +1,11 @@
 #include "cli/output_files.hpp"
 
-#include <filesystem>
+#include <fmt/format.h>
 
+#include <filesystem>
+#include <map>
+
+#include "core/error.hpp"
 #include "core/file.hpp"
 #include "report/gantt_svg.hpp"
 #include "schedule/files.hpp"
@@ -22,6 +26,24 @@ fs::path name_for(const std::string& file, const std::string& name, bool first) 
 }
 
 }  // namespace
+
+void refuse_bad_outputs(const OutputFiles& files) {
+  std::map<fs::path, std::string> flags;  // by regular file
+  const auto check = [&](const std::string& flag, const std::optional<std::string>& file) {
+    if (!file) return;
+    try_to_write(*file);
+    if (fs::exists(*file) && !fs::is_regular_file(*file)) return;
+    const auto [other, is_new] = flags.emplace(fs::weakly_canonical(*file), flag);
+    if (is_new) return;
+    throw Error(ErrorKind::input,
+                fmt::format("{} {}: {} writes that file too; give it another name", flag, *file,
+                            other->second));
+  };
+  check("--schedule", files.schedule);
+  check("--timeline", files.timeline);
+  check("--trace", files.trace);
+  check("--svg", files.svg);
+}
 
 void write_files(const OutputFiles& files, const Job& job, const std::string& name, bool first) {
   const Scenario& scenario = job.scenario;

@@ -8,6 +8,10 @@
 
 namespace zebroid {
 
+/// Before long work: throws Error(input) for a file that cannot be written, and for one that two
+/// flags name.
+void refuse_bad_outputs(const OutputFiles& files);
+
 /// Writes the files that were asked for. `first`: under their own names; else `name` goes in front
 /// of the extension.
 void write_files(const OutputFiles& files, const Job& job, const std::string& name, bool first);

@@ -74,7 +74,6 @@ HostOptions options_of(const RunRequest& request, const Schedule& schedule) {
   out.verify = request.verify;
   out.checksums = request.checksum;
   if (request.inject) out.injection = read_injection(*request.inject, schedule);
-  out.poll = stop_if_interrupted;
   return out;
 }
 
@@ -223,6 +222,12 @@ std::string step_line(const StepReport& report) {
                      report.gradient_norm, format_seconds(report.duration));
 }
 
+std::size_t ops_of(const Schedule& schedule) {
+  std::size_t out = 0;
+  for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) out += schedule.program_of({r}).size();
+  return out;
+}
+
 /// What ran, with the routing that it counted.
 void write_timeline(const Subject& subject, const OutputFiles& files, HostRun& run) {
   Job job;
@@ -245,11 +250,18 @@ int run_command(const RunRequest& request, const OutputFiles& files, const Outpu
   Text text = request.text ? Text::from_file(*request.text) : Text::built_in();
   refuse_too_large(subject, options, request.shrink);
   const bool talks = !output.json;
-  Progress progress("steps", request.steps, output.quiet || talks);
+  Progress progress("ops", request.steps * ops_of(subject.file.schedule), output.quiet);
+  std::string note = "step 1";
+  options.poll = [&](std::size_t ended) {
+    stop_if_interrupted();
+    progress.update(ended, note);
+  };
   options.on_step = [&](const StepReport& report) {
-    if (talks && report.step == 1) print_out(heading(subject, request));
-    if (talks) print_out(step_line(report));
-    progress.update(report.step, fmt::format("loss {:.4f}", report.loss));
+    note = fmt::format("step {}, loss {:.4f}", report.step + 1, report.loss);
+    if (!talks) return;
+    progress.clear();
+    if (report.step == 1) print_out(heading(subject, request));
+    print_out(step_line(report));
   };
   HostRun run = run_on_host(subject.file.schedule, subject.scenario(), std::move(text), options);
   const Json document = document_of(subject, request, run);

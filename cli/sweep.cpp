@@ -188,7 +188,7 @@ void Sweep::count(std::size_t point, const std::string& record) {
   const PointRecord read = parse_record(record);
   if (read.tokens_per_s <= best_tokens_per_s_) return;
   best_tokens_per_s_ = read.tokens_per_s;
-  best_ = fmt::format("{} {} tokens/s at", read.strategy, grouped(read.tokens_per_s));
+  best_ = fmt::format("best {} {} tokens/s at", read.strategy, grouped(read.tokens_per_s));
   for (const auto& [path, value] : points_.at(point)) {
     best_ +=
         fmt::format(" {}={}", path, value.is_string() ? value.get<std::string>() : to_text(value));

@@ -85,11 +85,14 @@ Progress::Progress(std::string what, std::size_t total, bool quiet)
       start_(std::chrono::steady_clock::now()),
       last_(start_) {}
 
-Progress::~Progress() {
+Progress::~Progress() { clear(); }
+
+void Progress::clear() {
   if (dirty_) std::fputs("\r\033[K", stderr);
+  dirty_ = false;
 }
 
-void Progress::update(std::size_t done, std::string_view best) {
+void Progress::update(std::size_t done, std::string_view note) {
   if (!shown_) return;
   using namespace std::chrono_literals;
   const auto now = std::chrono::steady_clock::now();
@@ -104,7 +107,7 @@ void Progress::update(std::size_t done, std::string_view best) {
     line += fmt::format(", {:.3g}/s, {} left", rate,
                         duration_text(static_cast<double>(total_ - done) / rate));
   }
-  if (!best.empty()) line += fmt::format(", best {}", best);
+  if (!note.empty()) line += fmt::format(", {}", note);
   fmt::print(stderr, "\r\033[K{}", line.substr(0, terminal_width() - 1));
   std::fflush(stderr);
   dirty_ = true;

@@ -47,8 +47,10 @@ class Progress {
   /// Of those that update() will say are finished, so many were before; they say nothing about
   /// speed.
   void resume(std::size_t before) { before_ = before; }
-  /// `done` of `total` are finished; `best` is shown behind.
-  void update(std::size_t done, std::string_view best);
+  /// `done` of `total` are finished; the note is shown behind.
+  void update(std::size_t done, std::string_view note);
+  /// Takes the line away, until the next update().
+  void clear();
 
  private:
   std::string what_;

@@ -50,6 +50,26 @@ class Buffer {
   std::string pending_;
 };
 
+/// A pipe or terminal, which is written to but not replaced.
+bool is_special(const std::filesystem::path& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
+}
+
+int open_special(const std::filesystem::path& path) {
+  const int out = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (out < 0) refuse_file(path, "write", errno);
+  return out;
+}
+
+/// A new file beside `path`, whose name it puts into `name`.
+int open_beside(const std::filesystem::path& path, std::string& name) {
+  name = path.string() + ".XXXXXX";
+  const int out = ::mkostemp(name.data(), O_CLOEXEC);
+  if (out < 0) refuse_file(path, "write", errno);
+  return out;
+}
+
 }  // namespace
 
 std::string read_file(const std::filesystem::path& path, std::size_t limit) {
@@ -89,17 +109,9 @@ void write_file(const std::filesystem::path& path, const std::function<void(cons
     make([&buffer](std::string_view piece) { buffer.add(piece); });
     buffer.flush();
   };
-  struct stat info {};
-  if (::stat(path.c_str(), &info) == 0 &&
-      !S_ISREG(info.st_mode)) {  // a pipe or terminal: nothing to replace
-    const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-    if (file.get() < 0) refuse_file(path, "write", errno);
-    fill(file.get());
-    return;
-  }
-  std::string name = path.string() + ".XXXXXX";
-  Descriptor file(::mkostemp(name.data(), O_CLOEXEC));
-  if (file.get() < 0) refuse_file(path, "write", errno);
+  if (is_special(path)) return fill(Descriptor(open_special(path)).get());
+  std::string name;
+  Descriptor file(open_beside(path, name));
   TemporaryFile temporary(name);
   constexpr mode_t readable_by_all = 0644;
   ::fchmod(file.get(), readable_by_all);
@@ -108,6 +120,17 @@ void write_file(const std::filesystem::path& path, const std::function<void(cons
   if (::close(file.release()) != 0) refuse_file(path, "write", errno);
   if (::rename(temporary.path().c_str(), path.c_str()) != 0) refuse_file(path, "write", errno);
   temporary.keep();
+}
+
+void try_to_write(const std::filesystem::path& path) {
+  if (is_special(path)) {
+    if (::access(path.c_str(), W_OK) != 0) refuse_file(path, "write", errno);
+    if (std::filesystem::is_directory(path)) refuse_file(path, "write", EISDIR);
+    return;
+  }
+  std::string name;
+  const Descriptor file(open_beside(path, name));
+  const TemporaryFile temporary(name);
 }
 
 }  // namespace zebroid

@@ -20,4 +20,8 @@ void write_file(const std::filesystem::path& path, std::string_view content);
 using Sink = std::function<void(std::string_view)>;
 void write_file(const std::filesystem::path& path, const std::function<void(const Sink&)>& make);
 
+/// Throws what write_file() would throw for this path, and leaves nothing there: for work that
+/// takes long before it writes.
+void try_to_write(const std::filesystem::path& path);
+
 }  // namespace zebroid

@@ -235,6 +235,12 @@ JsonDocument parse_json(std::string text, std::string name, const JsonLimits& li
   return {std::move(name), std::move(text), std::move(parsed.root)};
 }
 
+std::string JsonDocument::schema() const {
+  if (!root.is_object()) return "";
+  const auto found = root.find("schema");
+  return found != root.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 JsonDocument read_json(const std::filesystem::path& path, const JsonLimits& limits) {
   return parse_json(read_file(path, limits.bytes), path.string(), limits);
 }

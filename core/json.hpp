@@ -32,6 +32,8 @@ struct JsonDocument {
   /// Line of the value at a JSON pointer, counted from 1; nothing when there is no text or no such
   /// value.
   std::optional<std::size_t> line_of(const std::string& pointer) const;
+  /// What the file says it is, its "schema"; "" when it says nothing.
+  std::string schema() const;
 };
 
 /// Throws Error(input) naming `name` and line for anything that is not one JSON value within the

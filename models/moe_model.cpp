@@ -74,10 +74,9 @@ const Layer& layer_of(const MoeModel& model, std::uint32_t layer) {
 
 /// Sum over all layers, with `experts` routed experts in each MoE layer.
 double parameters_with(const MoeModel& model, double experts) {
-  double out = embedding_parameters(model) + head_parameters(model);
+  double out = 0;
   for (std::uint32_t i = 0; i < model.layers.size(); ++i) {
-    const LayerParameters layer = layer_parameters(model, i);
-    out += layer.without_experts() + experts * layer.expert;
+    out += shared_parameters(model, i) + experts * layer_parameters(model, i).expert;
   }
   return out;
 }
@@ -139,6 +138,12 @@ double embedding_parameters(const MoeModel& model) {
 double head_parameters(const MoeModel& model) {
   const double final_norm = model.hidden;
   return final_norm + (model.tied_embeddings ? 0 : embedding_parameters(model));
+}
+
+double shared_parameters(const MoeModel& model, std::uint32_t layer) {
+  return layer_parameters(model, layer).without_experts() +
+         (layer == 0 ? embedding_parameters(model) : 0) +
+         (layer + 1U == model.layers.size() ? head_parameters(model) : 0);
 }
 
 double total_parameters(const MoeModel& model) { return parameters_with(model, model.experts); }

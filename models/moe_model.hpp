@@ -109,6 +109,8 @@ LayerParameters layer_parameters(const MoeModel& model, std::uint32_t layer);
 double embedding_parameters(const MoeModel& model);
 double head_parameters(
     const MoeModel& model);  ///< final norm and LM head; the head's matrix is 0 when tied
+/// All of a layer but routed experts; the first layer with the embedding, the last with the head.
+double shared_parameters(const MoeModel& model, std::uint32_t layer);
 double total_parameters(const MoeModel& model);
 /// Used by one token: top_k of the routed experts, all else in full, embedding and head too. Model
 /// cards differ in what they leave out: gpt-oss omits the embedding, DeepSeek and Kimi print 37 and

@@ -213,11 +213,7 @@ class StepBound {
   }
 
   double shared_bytes(std::uint16_t layer) const {
-    const MoeModel& model = scenario_.model;
-    double out = layer_parameters(model, layer).without_experts();
-    if (layer == 0) out += embedding_parameters(model);
-    if (layer + 1U == model.layers.size()) out += head_parameters(model);
-    return out * half_bytes;
+    return shared_parameters(scenario_.model, layer) * half_bytes;
   }
   double expert_bytes(std::uint16_t layer) const {
     const MoeModel& model = scenario_.model;

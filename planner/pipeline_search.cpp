@@ -104,11 +104,8 @@ class PipelineSearch {
     const MoeModel& model = scenario_.model;
     parameters_ = moe_layers_ = {0};
     for (std::uint32_t l = 0; l < layers_; ++l) {
-      const LayerParameters here = layer_parameters(model, l);
-      double sum = here.without_experts();
-      if (model.layers[l].has_experts) sum += here.expert * model.experts;
-      if (l == 0) sum += embedding_parameters(model);
-      if (l + 1 == layers_) sum += head_parameters(model);
+      double sum = shared_parameters(model, l);
+      if (model.layers[l].has_experts) sum += layer_parameters(model, l).expert * model.experts;
       parameters_.push_back(parameters_.back() + sum);
       moe_layers_.push_back(moe_layers_.back() + (model.layers[l].has_experts ? 1 : 0));
     }

@@ -147,8 +147,9 @@ const std::vector<std::string> schedule_keys = {"schema",       "scenario", "lay
                                                 "ranks",        "groups"};
 
 ScheduleFile read_schedule_view(const JsonView& root, const std::string& name) {
-  root.only_keys(schedule_keys);
   root.at("schema").name_of("schema", {"zebroid.schedule/1"});
+  root.faults().throw_if_any();  // a file of another kind lacks everything else too
+  root.only_keys(schedule_keys);
   ScheduleFile out;
   out.schedule = read_schedule_body(root);
   const JsonView scenario = root.at("scenario");
@@ -199,6 +200,9 @@ Json to_json(const Schedule& schedule, const Scenario& scenario) {
 }
 
 ScheduleFile read_schedule(const JsonDocument& document) {
+  if (document.schema() == "zebroid.timeline/1") {
+    return read_timeline(document).schedule;
+  }
   Faults faults;
   return read_schedule_view(JsonView(document, faults), document.name);
 }

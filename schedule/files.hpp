@@ -18,8 +18,8 @@ struct ScheduleFile {
 };
 
 Json to_json(const Schedule& schedule, const Scenario& scenario);
-/// Throws Error(input) for anything that is not a schedule that fits its scenario (layers, experts,
-/// GPUs); verify() is the caller's.
+/// Of a timeline its schedule. Throws Error(input) for anything that is not a schedule that fits
+/// its scenario (layers, experts, GPUs); verify() is the caller's.
 ScheduleFile read_schedule(const JsonDocument& document);
 
 /// A timeline with its schedule (docs/formats/timeline.md).

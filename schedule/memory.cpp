@@ -145,16 +145,19 @@ std::vector<double> value_bytes(const Schedule& schedule, RankId rank, const Val
     const auto written = values.written_by(i);
     if (written.empty()) continue;
     const Op& op = program[i];
-    const double tokens = sizes.amounts.tokens(rank, op);
-    double rows = 0;
+    Counts counts{.tokens = sizes.amounts.tokens(rank, op)};
     if (op.work == Work::expert || op.work == Work::dispatch) {
       Op expert = op;
       expert.work = Work::expert;
       expert.slot = 0;
-      rows = sizes.amounts.rows(rank, expert);
+      counts.rows = sizes.amounts.rows(rank, expert);
     }
     for (const Value& value : written) {
-      const Elements elements = elements_of(sizes.model, op, value.what, tokens, rows);
+      if (value.what == What::early_gradient && op.work == Work::expert) {
+        const auto& holders = schedule.replicas[schedule.ranks[rank.value].replica].expert_on;
+        counts.experts = static_cast<double>(std::ranges::count(holders[op.layer], rank));
+      }
+      const Elements elements = elements_of(sizes.model, op, value.what, counts);
       out.push_back(elements.half * sizes.widths.half + elements.single * sizes.widths.single +
                     elements.index * sizes.widths.index);
     }

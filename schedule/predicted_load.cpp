@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/exact_sum.hpp"
 #include "schedule/verify.hpp"
 
 namespace zebroid {
@@ -11,8 +12,8 @@ namespace {
 constexpr double half_bytes = 2;  // activations, gradients and weights on the wire
 constexpr double routing_weight_bytes =
     4;  // one float per routed copy travels with the tokens, its gradient comes back
-constexpr std::uint16_t leader_to_members = 2;  // phase of a sum that is a chain, no ring
-constexpr double norm_bytes = 8;                // a partial square sum and an overflow flag
+constexpr std::uint16_t leader_to_members = 2;          // phase of a sum that is a chain, no ring
+constexpr double norm_bytes = sizeof(ExactSum::Words);  // the squared norm of all gradients
 
 std::size_t place_in(const std::vector<RankId>& group, RankId rank) {
   return static_cast<std::size_t>(std::lower_bound(group.begin(), group.end(), rank) -
@@ -75,7 +76,7 @@ double PredictedLoad::held_expert_parameters(RankId rank, std::uint32_t layer) c
 
 void PredictedLoad::count_parameters() {
   for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
-    const double parameters = layer_parameters_of(l);
+    const double parameters = zebroid::shared_parameters(scenario_.model, l);
     for (std::uint32_t v = 0; v < schedule_.replicas.size(); ++v) {
       for (const RankId rank : layout_.attention_on(v, l)) shared_[rank.value] += parameters;
     }
@@ -86,7 +87,7 @@ void PredictedLoad::count_parameters() {
     for (const Op& op : layout_.gathers_of({r})) {
       const GroupId group = schedule_.group_of({r}, op);
       const double others = 1 - 1.0 / static_cast<double>(schedule_.groups[group.value].size());
-      optimizer_[r] -= others * layer_parameters_of(op.layer);
+      optimizer_[r] -= others * zebroid::shared_parameters(scenario_.model, op.layer);
       if (!layout_.find_shards(group, op.layer)->experts) continue;
       optimizer_[r] -= others * held_expert_parameters({r}, op.layer);
     }
@@ -236,13 +237,6 @@ Messages PredictedLoad::messages(GroupId group, const std::vector<RankId>& membe
   return out;
 }
 
-double PredictedLoad::layer_parameters_of(std::uint32_t layer) const {
-  const MoeModel& model = scenario_.model;
-  return layer_parameters(model, layer).without_experts() +
-         (layer == 0 ? embedding_parameters(model) : 0) +
-         (layer + 1U == schedule_.layers ? head_parameters(model) : 0);
-}
-
 double PredictedLoad::tokens(RankId rank, const Op& op) const {
   const std::uint64_t in_microbatch =
       std::uint64_t{sequences_in(schedule_.ranks[rank.value].sequences, op.microbatch,
@@ -351,7 +345,7 @@ Bytes PredictedLoad::sum_bytes(GroupId group, const Op& op, RankId from, RankId 
   if (op.work == Work::reduce_experts) return expert_sum_bytes(group, op, from, to);
   const bool norm = op.work == Work::reduce_norm;
   const Shards* shards = norm ? nullptr : layout_.find_shards(group, op.layer);
-  Bytes all{norm ? norm_bytes : layer_parameters_of(op.layer) * half_bytes};
+  Bytes all{norm ? norm_bytes : zebroid::shared_parameters(scenario_.model, op.layer) * half_bytes};
   if (op.work == Work::gather && shards != nullptr && shards->experts) {
     all += Bytes{held_expert_parameters(from, op.layer) * half_bytes};
   }

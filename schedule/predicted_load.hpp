@@ -74,7 +74,6 @@ class PredictedLoad final : public Load, public Amounts {
   void find_like_ranks();
   bool alike(std::uint32_t layer, std::uint32_t other) const;
   bool alike(RankId rank, RankId other) const;
-  double layer_parameters_of(std::uint32_t layer) const;
   double held_expert_parameters(RankId rank, std::uint32_t layer) const;
   Bytes ring_bytes(GroupId group, Bytes all, RankId from, RankId to) const;
   Bytes sum_bytes(GroupId group, const Op& op, RankId from, RankId to) const;

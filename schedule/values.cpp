@@ -1,11 +1,16 @@
 #include "schedule/values.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "schedule/op_index.hpp"
 
 namespace zebroid {
 namespace {
+
+bool sums_gradients(Work work) {
+  return work == Work::attention || work == Work::expert || work == Work::head;
+}
 
 class Table {
  public:
@@ -17,6 +22,7 @@ class Table {
     out_.all.reserve(3 * program_.size());
     out_.readers.reserve(6 * program_.size());
     out_.first.push_back(0);
+    find_turns();
     for (op_ = 0; op_ < program_.size(); ++op_) {
       write(program_[op_]);
       out_.first.push_back(static_cast<std::uint32_t>(out_.all.size()));
@@ -48,6 +54,40 @@ class Table {
 
   // Around experts what attention left in the residual stream is not read by its next reader alone:
   // their outputs are added to it, their input gradients to the gradient of the layer's output.
+
+  // Gradients of parameters are added up microbatch after microbatch, chunk after chunk. What comes
+  // before its turn is kept apart until the last of those before it has run.
+
+  bool keeps_turns() const {
+    std::vector<std::uint32_t> turns(schedule_.layers * (static_cast<std::size_t>(Work::head) + 1));
+    return std::all_of(program_.begin(), program_.end(), [&](const Op& op) {
+      if (op.pass != Pass::backward || !sums_gradients(op.work)) return true;
+      std::uint32_t& last = turns[static_cast<std::size_t>(op.work) * schedule_.layers + op.layer];
+      const std::uint32_t turn = std::uint32_t{op.microbatch} << 16U | op.chunk;
+      return std::exchange(last, turn) <= turn;
+    });
+  }
+  void find_turns() {
+    last_before_.assign(program_.size(), 0);
+    if (keeps_turns()) return;
+    for (const Work work : {Work::attention, Work::expert, Work::head}) {
+      for (std::uint32_t l = 0; l < schedule_.layers; ++l) {
+        std::uint32_t last = 0;
+        for (std::uint32_t j = 0; j < schedule_.microbatches; ++j) {
+          for (const std::uint32_t op : index_.all_chunks(work, Pass::backward, l, j)) {
+            last_before_[op] = last;
+            last = std::max(last, op);
+          }
+        }
+      }
+    }
+  }
+  void leave_early_gradient() {
+    const std::uint32_t last = last_before_[op_];
+    if (last <= op_) return;
+    leave(What::early_gradient);
+    read_by(std::span(&last, 1));
+  }
 
   void read_by_what_follows(const Op& op) {
     read_by(index_.all_chunks(Work::attention, Pass::forward, op.layer + 1U, op.microbatch));
@@ -92,7 +132,7 @@ class Table {
       read_by(stage);
       if (stage.empty()) gradient_read_below(op);
       leave(What::workspace);
-      return;
+      return leave_early_gradient();
     }
     const bool routes = model_.layers[op.layer].has_experts;
     if (op.pass == Pass::recompute) {
@@ -147,6 +187,7 @@ class Table {
     if (combine.empty()) read_by(find(Work::attention, Pass::backward, op));
     // Gradients of the outputs, which nobody sent.
     if (!lists(Work::dispatch, Pass::backward, op)) leave(What::gradient);
+    leave_early_gradient();
   }
 
   void write_dispatch(const Op& op) {
@@ -199,6 +240,7 @@ class Table {
         } else {
           leave(What::gradient);
           gradient_read_by(op);
+          leave_early_gradient();
         }
         return leave(What::workspace);
       case Work::dispatch:
@@ -229,6 +271,7 @@ class Table {
   const MoeModel& model_;
   OpIndex index_;
   std::uint32_t op_ = 0;
+  std::vector<std::uint32_t> last_before_;  // [ops] of backward: last one of an earlier turn
   Values out_;
 };
 
@@ -250,12 +293,20 @@ Elements expert_elements(const MoeModel& model, double rows) {
   return {.half = rows * 3 * model.expert_ffn};
 }
 
-Elements workspace_elements(const MoeModel& model, const Op& writer, double tokens, double rows) {
-  if (writer.work == Work::attention) return attention_elements(model, writer.layer, tokens);
-  if (writer.work == Work::expert) return expert_elements(model, rows);
-  const double slice = std::min(tokens, static_cast<double>(logit_slice_tokens));  // of the head
+Elements workspace_elements(const MoeModel& model, const Op& writer, const Counts& counts) {
+  if (writer.work == Work::attention) {
+    return attention_elements(model, writer.layer, counts.tokens);
+  }
+  if (writer.work == Work::expert) return expert_elements(model, counts.rows);
+  const double slice =
+      std::min(counts.tokens, static_cast<double>(logit_slice_tokens));  // of the head
   return {.half = slice * (static_cast<double>(model.vocabulary) + model.hidden),
           .single = slice * model.vocabulary};
+}
+
+Elements gradient_elements(const MoeModel& model, const Op& writer, const Counts& counts) {
+  if (writer.work != Work::expert) return {.half = shared_parameters(model, writer.layer)};
+  return {.half = counts.experts * layer_parameters(model, writer.layer).expert};
 }
 
 }  // namespace
@@ -264,8 +315,9 @@ Values values_of(const Schedule& schedule, const Program& program, const MoeMode
   return Table(schedule, program, model).run();
 }
 
-Elements elements_of(const MoeModel& model, const Op& writer, What what, double tokens,
-                     double rows) {
+Elements elements_of(const MoeModel& model, const Op& writer, What what, const Counts& counts) {
+  const double tokens = counts.tokens;
+  const double rows = counts.rows;
   constexpr double indices_per_copy = 3;  // its expert, where its row goes, where it comes back
   const double hidden = model.hidden;
   const double copies = tokens * model.top_k;
@@ -292,8 +344,10 @@ Elements elements_of(const MoeModel& model, const Op& writer, What what, double 
       return {.half = copies * hidden, .single = backward ? copies : 0};
     case What::gradient:
       return {.half = (writer.work == Work::expert ? rows : tokens) * hidden};
+    case What::early_gradient:
+      return gradient_elements(model, writer, counts);
     case What::workspace:
-      return workspace_elements(model, writer, tokens, rows);
+      return workspace_elements(model, writer, counts);
   }
   return {};
 }

@@ -22,8 +22,9 @@ enum class What : std::uint8_t {
   returned,          ///< of a combine: outputs, in backward gradients
   hidden_states,     ///< of a stage; in backward gradients
   head_input,
-  gradient,   ///< of attention's or the head's input; of outputs that nobody sent to an expert'
-  workspace,  ///< while its writer runs
+  gradient,  ///< of attention's or the head's input; of outputs that nobody sent to an expert'
+  early_gradient,  ///< of parameters, apart until its turn: sums keep the order of microbatches
+  workspace,       ///< while its writer runs
 };
 enum class Pool : std::uint8_t { activations, receive_buffers };
 
@@ -71,11 +72,13 @@ struct Elements {
   double index = 0;   ///< whole numbers
 };
 
-/// Size of a value. tokens: of the writer's rank, microbatch and, for dispatch and combine, chunk
-/// (Amounts::tokens() of the writer). rows: of the expert op, of a dispatch those of the expert op
-/// that it feeds.
-Elements elements_of(const MoeModel& model, const Op& writer, What what, double tokens,
-                     double rows);
+/// What the size of an op's values follows from.
+struct Counts {
+  double tokens = 0;   ///< of the rank, microbatch and, for dispatch and combine, chunk
+  double rows = 0;     ///< of the expert op; of a dispatch those of the expert op that it feeds
+  double experts = 0;  ///< of the layer on the rank
+};
+Elements elements_of(const MoeModel& model, const Op& writer, What what, const Counts& counts);
 
 /// The head works on slices, so that logits never take more than this many tokens' worth.
 inline constexpr std::size_t logit_slice_tokens = 4096;

@@ -152,13 +152,14 @@ void ComputeOps<Real>::attention_backward(std::uint32_t op) {
   }
   Held<Real>& held = *state_.parameters.shared(of.layer);
   Real* const scratch = state_.parameters.scratch();
-  held.turns.run(of.microbatch, held.gradient, held.size, [&](Real* into) {
-    backward.gradient = {.into = into, .scratch = scratch};
-    zebroid::attention_backward(job_.model, of.layer, attention_input(of), values, backward);
-    if (of.layer > 0) return;
+  Real* const into = gradients_for(op, {&held}).front();
+  backward.gradient = {.into = into, .scratch = scratch};
+  zebroid::attention_backward(job_.model, of.layer, attention_input(of), values, backward);
+  if (of.layer == 0) {
     embed_backward(job_.model, text(of).ids, static_cast<const Real*>(backward.dx),
                    into + zebroid::held(job_.shared[0].embedding).offset, scratch);
-  });
+  }
+  add_early(op, {&held});
 }
 
 template <class Real>
@@ -177,11 +178,11 @@ void ComputeOps<Real>::head(std::uint32_t op) {
   }
   HeadBackward<Real> backward{.scale = 1 / job_.tokens_in_batch(),
                               .workspace = workspace,
-                              .dx = state_.memory.numbers(op, What::gradient)};
-  held.head_turns.run(of.microbatch, held.gradient, held.size, [&](Real* into) {
-    backward.gradient = {.into = into, .scratch = state_.parameters.scratch()};
-    head_backward(job_.model, input, backward);
-  });
+                              .dx = state_.memory.numbers(op, What::gradient),
+                              .gradient = {.into = gradients_for(op, {&held}).front(),
+                                           .scratch = state_.parameters.scratch()}};
+  head_backward(job_.model, input, backward);
+  add_early(op, {&held});
 }
 
 template <class Real>
@@ -271,29 +272,59 @@ void ComputeOps<Real>::expert_backward(std::uint32_t op) {
   Real* const workspace = state_.memory.numbers(op, What::workspace);
   Real* const dx = state_.memory.numbers(op, What::outputs);
   Real* const dweight = dx + state_.rows(of) * state_.hidden();
-  const std::uint32_t turn = of.microbatch * job_.schedule.chunks + of.chunk;
+  std::vector<Held<Real>*> arrays;
+  for (const std::uint32_t e : experts) arrays.push_back(state_.parameters.expert(of.layer, e));
+  const std::vector<Real*> gradients = gradients_for(op, arrays);
   constexpr std::size_t per_row = 3;
   std::size_t row = 0;
-  for (const std::uint32_t e : experts) {
-    Held<Real>& held = *state_.parameters.expert(of.layer, e);
-    const std::size_t rows = state_.amounts.rows_of(state_.rank, of, e);
+  for (std::size_t i = 0; i < experts.size(); ++i) {
+    const std::size_t rows = state_.amounts.rows_of(state_.rank, of, experts[i]);
     const std::size_t inner = per_row * row * job_.model.expert_ffn;
     const std::size_t outer = row * state_.hidden();
-    held.turns.run(turn, held.gradient, held.size, [&](Real* into) {
-      zebroid::expert_backward(
-          job_.model,
-          ExpertInput<Real>{.parameters = held.values,
-                            .rows = rows,
-                            .x = in.x + outer,
-                            .weight = in.weight + row},
-          values + inner,
-          ExpertBackward<Real>{.dy = dy + outer,
-                               .workspace = workspace + inner,
-                               .dx = dx + outer,
-                               .dweight = dweight + row,
-                               .gradient = {.into = into, .scratch = state_.parameters.scratch()}});
-    });
+    zebroid::expert_backward(
+        job_.model,
+        ExpertInput<Real>{.parameters = arrays[i]->values,
+                          .rows = rows,
+                          .x = in.x + outer,
+                          .weight = in.weight + row},
+        values + inner,
+        ExpertBackward<Real>{
+            .dy = dy + outer,
+            .workspace = workspace + inner,
+            .dx = dx + outer,
+            .dweight = dweight + row,
+            .gradient = {.into = gradients[i], .scratch = state_.parameters.scratch()}});
     row += rows;
+  }
+  add_early(op, arrays);
+}
+
+/// What an op adds gradients of parameters to, for each array: the rank's own, or one apart when
+/// microbatches or chunks before its own are still to come.
+template <class Real>
+std::vector<Real*> ComputeOps<Real>::gradients_for(std::uint32_t op,
+                                                   const std::vector<Held<Real>*>& arrays) const {
+  std::vector<Real*> out;
+  const bool early = state_.memory.has(op, What::early_gradient);
+  Real* apart = early ? state_.memory.numbers(op, What::early_gradient) : nullptr;
+  for (const Held<Real>* array : arrays) {
+    out.push_back(early ? apart : array->gradient);
+    if (!early) continue;
+    std::fill_n(apart, array->size, Real{0});
+    apart += array->size;
+  }
+  return out;
+}
+
+/// Adds what others kept apart until this op had run.
+template <class Real>
+void ComputeOps<Real>::add_early(std::uint32_t op, const std::vector<Held<Real>*>& arrays) const {
+  for (const std::uint32_t writer : state_.memory.early_before(op)) {
+    const Real* apart = state_.memory.numbers(writer, What::early_gradient);
+    for (const Held<Real>* array : arrays) {
+      for (std::size_t i = 0; i < array->size; ++i) array->gradient[i] += apart[i];
+      apart += array->size;
+    }
   }
 }
 

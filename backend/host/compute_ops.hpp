@@ -45,6 +45,9 @@ class ComputeOps {
   const Real* expert_gradient(std::uint32_t op) const;
   void expert_backward(std::uint32_t op);
 
+  std::vector<Real*> gradients_for(std::uint32_t op, const std::vector<Held<Real>*>& arrays) const;
+  void add_early(std::uint32_t op, const std::vector<Held<Real>*>& arrays) const;
+
   RankState<Real>& state_;
   const StepJob& job_;
   std::uint64_t step_ = 0;

@@ -96,7 +96,7 @@ template <class Real>
 typename ExchangeOps<Real>::Done ExchangeOps<Real>::dispatch(Call& call) {
   Communicator::Visit visit = this->visit(call, owns(call.of) ? dispatch_offer(call.of) : Offer{});
   const std::size_t rows = state_.rows(call.of);
-  state_.memory.take(call.op, 0, static_cast<double>(rows));
+  state_.memory.take(call.op, {.rows = static_cast<double>(rows)});
   if (rows > 0 && state_.memory.has(call.op, What::received_rows)) {
     receive_rows(call.of, state_.memory.numbers(call.op, What::received_rows), visit);
   }
@@ -155,7 +155,7 @@ void ExchangeOps<Real>::receive_rows(const Op& op, Real* rows, Communicator::Vis
 template <class Real>
 typename ExchangeOps<Real>::Done ExchangeOps<Real>::combine(Call& call) {
   Communicator::Visit visit = this->visit(call, combine_offer(call.of));
-  state_.memory.take(call.op, state_.amounts.tokens(state_.rank, call.of), 0);
+  state_.memory.take(call.op, {.tokens = state_.amounts.tokens(state_.rank, call.of)});
   if (owns(call.of)) {
     receive_returned(call.of, state_.memory.numbers(call.op, What::returned), visit);
   }
@@ -238,7 +238,7 @@ typename ExchangeOps<Real>::Done ExchangeOps<Real>::stage(Call& call) {
     }
   }
   Communicator::Visit visit = this->visit(call, std::move(offer));
-  state_.memory.take(call.op, static_cast<double>(state_.tokens(op).count()), 0);
+  state_.memory.take(call.op, {.tokens = static_cast<double>(state_.tokens(op).count())});
   const Interval wanted = job_.layout.sequences_of(state_.rank, to, op.microbatch);
   for (const RankId sender : job_.layout.attention_on(replica, from)) {
     const Interval both = overlap(sender, state_.rank);
@@ -290,8 +290,8 @@ typename ExchangeOps<Real>::Done ExchangeOps<Real>::reduce(Call& call) {
   if (op.work == Work::reduce_experts) return sum(call, expert_arrays(op));
   const auto& members = job_.schedule.groups[job_.schedule.group_of(state_.rank, op).value];
   if (op.work == Work::reduce_norm) {
-    auto& values = state_.parameters.norm_values();
-    const std::vector<Summed<double>> arrays = {{values.data(), values.size(), members}};
+    ExactSum::Words& words = state_.parameters.squares().words();
+    const std::vector<Summed<std::int64_t>> arrays = {{words.data(), words.size(), members}};
     return op.chunk == leader_to_members ? hand_on(call, arrays) : sum(call, arrays);
   }
   const std::vector<Summed<Real>> arrays = {shared_array(op)};

@@ -4,22 +4,16 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <bit>
 #include <fstream>
 #include <memory>
 #include <system_error>
 #include <thread>
 #include <utility>
 
-#include "backend/executor.hpp"
-#include "backend/host/compute_ops.hpp"
-#include "backend/host/exchange_ops.hpp"
+#include "backend/host/bit_check.hpp"
 #include "backend/host/gemm.hpp"
-#include "backend/host/reference.hpp"
-#include "backend/host/thread_queues.hpp"
+#include "backend/host/host_rank.hpp"
 #include "backend/host/watch.hpp"
-#include "core/hash.hpp"
 #include "schedule/memory.hpp"
 #include "schedule/order.hpp"
 #include "schedule/verify.hpp"
@@ -62,261 +56,6 @@ std::size_t streams_of(const Program& program) {
 std::string op_name(const Schedule& schedule, RankId rank, std::uint32_t op) {
   return fmt::format("rank {}: {}", rank.value, name_of(schedule.program_of(rank)[op]));
 }
-
-/// A program in which an op has changed places with the next one of its stream, and what its ops
-/// are in the real one.
-struct Issued {
-  Program program;
-  std::vector<std::uint32_t> real;  // [ops]
-};
-
-Issued swapped(const Program& program, std::uint32_t op) {
-  Issued out{program, std::vector<std::uint32_t>(program.size())};
-  for (std::uint32_t i = 0; i < program.size(); ++i) out.real[i] = i;
-  const std::uint32_t other = next_on_stream(program, op).value_or(op);
-  std::swap(out.program[op], out.program[other]);
-  std::swap(out.real[op], out.real[other]);
-  return out;
-}
-
-/// Queues a changed program under the names that its ops have in the real one.
-class RenamedQueues final : public Queues {
- public:
-  RenamedQueues(Queues& queues, const std::vector<std::uint32_t>& real)
-      : queues_(queues), real_(real) {}
-
-  void wait(Stream stream, Event event) override { queues_.wait(stream, real(event)); }
-  void record(Stream stream, Event event) override { queues_.record(stream, real(event)); }
-  void run(Stream stream, std::uint32_t op) override { queues_.run(stream, real_[op]); }
-
- private:
-  Event real(Event event) const { return launched(real_[event / 2]) + event % 2; }
-
-  Queues& queues_;
-  const std::vector<std::uint32_t>& real_;
-};
-
-/// One rank while a schedule runs: state, streams, and the times of its ops.
-template <class Real>
-class HostRank {
- public:
-  struct Context {  ///< all outlive this
-    const StepJob& job;
-    const NormParts& norm;
-    const Values& values;
-    const OpIndex& index;
-    const Reads& reads;
-    RouteCounts& routes;
-    const CountedAmounts& amounts;
-    Communicator& communicator;
-    Trouble& trouble;
-    const HostOptions& options;
-  };
-
-  HostRank(const Context& context, RankId rank)
-      : context_(context),
-        rank_(rank),
-        program_(context.job.schedule.program_of(rank)),
-        arena_(context.options.memory_limit_bytes),
-        memory_(context.job.model, program_, context.values, arena_),
-        parameters_(context.job, context.norm, rank, arena_),
-        state_{context.job, rank,        program_,       context.index,
-               memory_,     parameters_, context.routes, context.amounts},
-        compute_(state_),
-        exchanges_(state_, context.communicator, injection()),
-        times_(program_.size()),
-        started_(program_.size()) {}
-
-  /// Its streams, for an iteration; their threads end before this does.
-  std::unique_ptr<ThreadQueues> make_queues() {
-    const bool swaps = injection() != nullptr && injection()->kind == FaultKind::swapped;
-    auto out = std::make_unique<ThreadQueues>(
-        static_cast<std::uint32_t>(2 * program_.size()), [this](std::uint32_t op) { run(op); },
-        context_.trouble);
-    if (swaps) {
-      const Issued changed = swapped(program_, injection()->op);
-      RenamedQueues renamed(*out, changed.real);
-      issue(changed.program, reads(context_.job.schedule, changed.program), renamed);
-    } else {
-      issue(program_, context_.reads, *out);
-    }
-    if (injection() != nullptr && injection()->kind == FaultKind::dropped) {
-      out->drop(injection()->op);
-    }
-    return out;
-  }
-
-  const RankParameters<Real>& parameters() const { return parameters_; }
-  const RankMemory<Real>& memory() const { return memory_; }
-  const Arena& arena() const { return arena_; }
-  const std::vector<double>& losses() const { return compute_.losses(); }
-
-  /// Before an iteration.
-  void begin(std::uint64_t step) {
-    step_ = step;
-    memory_.begin();
-    parameters_.begin();
-    compute_.begin(step);
-  }
-
-  /// Of the iteration that has ended.
-  std::vector<OpTimes> times(const ThreadQueues& queues, Clock::time_point start) const {
-    const std::vector<Clock::time_point> at = queues.times();
-    const auto seconds = [&](Clock::time_point point) {
-      return Seconds{std::chrono::duration<double>(point - start).count()};
-    };
-    std::vector<OpTimes> out = times_;
-    for (std::uint32_t i = 0; i < out.size(); ++i) {
-      out[i].ready = seconds(at[launched(i)]);
-      out[i].ended = seconds(at[ended(i)]);
-      out[i].started = is_exchange(program_[i].work) ? seconds(started_[i]) : out[i].ready;
-    }
-    return out;
-  }
-
- private:
-  const Injection* injection() const {
-    const auto& injection = context_.options.injection;
-    return injection && injection->rank == rank_ ? &*injection : nullptr;
-  }
-  bool fails(FaultKind kind, std::uint32_t op) const {
-    const Injection* fault = injection();
-    return fault != nullptr && fault->kind == kind && fault->op == op;
-  }
-
-  /// On the thread of the op's stream.
-  void run(std::uint32_t op) {
-    try {
-      disturb(op);
-      run_op(op);
-      return;
-    } catch (const MissingValue& missing) {
-      context_.trouble.report(
-          {ErrorKind::aborted, rank_, missing.writer,
-           fmt::format("was lost: {} finds nothing that it left", name_of(program_[op]))});
-    } catch (const OutOfMemory& lack) {
-      context_.trouble.report({ErrorKind::infeasible, rank_, op, lack.what()});
-    } catch (const Error& error) {
-      context_.trouble.report({error.kind(), rank_, op, error.what()});
-    } catch (const std::exception& error) {
-      context_.trouble.report({ErrorKind::internal, rank_, op, error.what()});
-    }
-    throw Stopped{};
-  }
-
-  void run_op(std::uint32_t op) {
-    const Op& of = program_[op];
-    if (!is_exchange(of.work)) {
-      const double tokens = state_.amounts.tokens(rank_, of);
-      const double rows = of.work == Work::expert ? state_.amounts.rows(rank_, of) : 0;
-      memory_.take(op, tokens, rows);
-      compute_.run(op);
-      memory_.finish(op);
-      times_[op].rows = rows;
-      return;
-    }
-    const auto done = exchanges_.run(op);
-    started_[op] = done.started;
-    times_[op].sent = {static_cast<double>(done.sent_bytes)};
-  }
-
-  /// Delays and faults that were asked for.
-  void disturb(std::uint32_t op) {
-    if (context_.options.delay_seed) {
-      constexpr std::uint64_t most_us = 300;
-      const std::uint64_t draw =
-          mix(*context_.options.delay_seed + mix(rank_.value + mix(op + mix(step_))));
-      if (draw % 2 == 0) {
-        std::this_thread::sleep_for(std::chrono::microseconds(draw / 2 % most_us));
-      }
-    }
-    if (fails(FaultKind::dead, op)) dead_ = true;
-    if (dead_) throw Stopped{};
-    if (!fails(FaultKind::stuck, op)) return;
-    while (!context_.trouble.stopped()) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    throw Stopped{};
-  }
-
-  Context context_;
-  RankId rank_;
-  const Program& program_;
-  Arena arena_;
-  RankMemory<Real> memory_;
-  RankParameters<Real> parameters_;
-  RankState<Real> state_;
-  ComputeOps<Real> compute_;
-  ExchangeOps<Real> exchanges_;
-  std::vector<OpTimes> times_;
-  std::vector<Clock::time_point> started_;
-  std::uint64_t step_ = 0;
-  std::atomic<bool> dead_ = false;
-};
-
-/// Compares what ranks have after a step with the reference.
-template <class Real>
-class BitCheck {
- public:
-  BitCheck(const StepJob& job, const NormParts& norm) : job_(job), reference_(job, norm) {}
-
-  void check(const StepReport& report, const std::vector<std::unique_ptr<HostRank<Real>>>& ranks) {
-    const auto expected = reference_.run();
-    step_ = report.step;
-    compare(report.loss, expected.loss, "the loss");
-    for (std::uint32_t r = 0; r < ranks.size(); ++r) {
-      const RankParameters<Real>& parameters = ranks[r]->parameters();
-      for (std::uint32_t l = 0; l < job_.schedule.layers; ++l) {
-        const std::string place = fmt::format("of layer {} on rank {}", l, r);
-        if (const Held<Real>* held = parameters.shared(l)) {
-          compare(*held, reference_.shared_gradient(l), reference_.shared_values(l), place);
-        }
-        for (const std::uint32_t e : job_.layout.experts_of({r}, l)) {
-          compare(*parameters.expert(l, e), reference_.expert_gradient(l, e),
-                  reference_.expert_values(l, e), fmt::format("of expert {} {}", e, place));
-        }
-      }
-    }
-    compare(report.gradient_norm, expected.gradient_norm, "the norm of all gradients");
-  }
-
- private:
-  template <class Number>
-  void compare(Number run, Number expected, const std::string& what) const {
-    if (bits(run) == bits(expected)) return;
-    throw Error(ErrorKind::check,
-                fmt::format("step {}: {} is {:.17g} ({:a}), the single-rank reference has {:.17g} "
-                            "({:a})",
-                            step_, what, run, run, expected, expected));
-  }
-  void compare(const Held<Real>& held, const std::vector<Real>& gradient,
-               const std::vector<Real>& values, const std::string& place) const {
-    for (const Tensor& tensor : held.tensors) {
-      const Interval all{tensor.offset, tensor.offset + tensor.size()};
-      const Interval summed = common(all, held.summed);
-      const auto name = [&](const char* what, std::size_t i) {
-        return fmt::format("{} of {}[{}, {}] {}", what, tensor.name,
-                           (i - tensor.offset) / tensor.columns,
-                           (i - tensor.offset) % tensor.columns, place);
-      };
-      for (std::size_t i = summed.begin; i < summed.end; ++i) {
-        if (differ(held.gradient[i], gradient[i])) {
-          compare(held.gradient[i], gradient[i], name("gradient", i));
-        }
-      }
-      for (std::size_t i = all.begin; i < all.end; ++i) {
-        if (differ(held.values[i], values[i])) compare(held.values[i], values[i], name("value", i));
-      }
-    }
-  }
-  static bool differ(Real a, Real b) { return bits(a) != bits(b); }
-  static std::uint32_t bits(float number) { return std::bit_cast<std::uint32_t>(number); }
-  static std::uint64_t bits(double number) { return std::bit_cast<std::uint64_t>(number); }
-
-  const StepJob& job_;
-  Reference<Real> reference_;
-  std::uint32_t step_ = 0;
-};
 
 /// Seconds that one multiply-add, times two, takes on this host, when all cores are busy.
 double seconds_per_flop(std::size_t ranks) {
@@ -378,7 +117,7 @@ class Runner {
       wait();
       const StepReport report = report_of(step, start);
       add_memory(out.memory);
-      if (check_) check_->check(report, ranks_);
+      if (check_) check(report);
       if (options_.on_step) options_.on_step(report);
       out.steps.push_back(report);
       if (step + 1 == options_.steps) out.timeline = timeline(start);
@@ -446,15 +185,23 @@ class Runner {
   void wait() {
     constexpr std::chrono::milliseconds look_every{50};
     for (auto& queues : queues_) {
-      while (!queues->finish(look_every)) {
-        if (!trouble_.stopped()) watch_->look(trouble_);
-        if (trouble_.stopped()) throw_trouble();
-        if (options_.poll) options_.poll();
-      }
+      while (!queues->finish(look_every)) look();
     }
-    if (!trouble_.stopped()) watch_->look(trouble_);  // the last op of a stream may be lost
+    look();  // the last op of a stream may be lost
+    ops_ended_before_ += ops_ended_;
+    ops_ended_ = 0;
+  }
+  void look() {
+    if (!trouble_.stopped()) ops_ended_ = watch_->look(trouble_);
     if (trouble_.stopped()) throw_trouble();
-    if (options_.poll) options_.poll();
+    if (options_.poll) options_.poll(ops_ended_before_ + ops_ended_);
+  }
+
+  /// Throws Error(check) naming the first bit that differs from the reference.
+  void check(const StepReport& report) {
+    std::vector<const RankParameters<Real>*> parameters;
+    for (const auto& rank : ranks_) parameters.push_back(&rank->parameters());
+    check_->check({report.step, report.loss, report.gradient_norm}, parameters);
   }
 
   [[noreturn]] void throw_trouble() {
@@ -528,6 +275,8 @@ class Runner {
   std::vector<std::unique_ptr<HostRank<Real>>> ranks_;
   std::vector<std::unique_ptr<ThreadQueues>> queues_;  // [ranks]; their threads end first
   std::unique_ptr<Watch> watch_;
+  std::size_t ops_ended_ = 0;         // of this step
+  std::size_t ops_ended_before_ = 0;  // of those before
   std::unique_ptr<BitCheck<Real>> check_;
 };
 

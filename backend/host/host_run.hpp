@@ -40,7 +40,8 @@ struct HostOptions {
   /// Ops start late, by up to 0.3 ms drawn from this: other orders of events.
   std::optional<std::uint64_t> delay_seed;
   std::function<void(const StepReport&)> on_step;
-  std::function<void()> poll;  ///< called now and then; may throw to end the run
+  /// Called now and then with the ops that have ended since the run began; may throw to end it.
+  std::function<void(std::size_t ended)> poll;
 };
 
 /// Memory of one rank, without what is not in its arena.

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "core/error.hpp"
 
 namespace zebroid {
@@ -40,9 +43,9 @@ void RankMemory<Real>::begin() {
 }
 
 template <class Real>
-void RankMemory<Real>::take(std::uint32_t op, double tokens, double rows) {
+void RankMemory<Real>::take(std::uint32_t op, const Counts& counts) {
   for (std::uint32_t v = values_.first[op]; v < values_.first[op + 1]; ++v) {
-    const Elements elements = elements_of(model_, program_[op], values_.all[v].what, tokens, rows);
+    const Elements elements = elements_of(model_, program_[op], values_.all[v].what, counts);
     const auto numbers = static_cast<std::size_t>(elements.half + elements.single);
     whole_at_[v] = numbers * sizeof(Real);
     const std::size_t bytes =
@@ -99,6 +102,19 @@ std::int32_t* RankMemory<Real>::whole_numbers(std::uint32_t op, What what) const
   std::uint32_t value = none;
   std::byte* const start = block(op, what, value);
   return reinterpret_cast<std::int32_t*>(start + whole_at_[value]);
+}
+
+template <class Real>
+std::vector<std::uint32_t> RankMemory<Real>::early_before(std::uint32_t op) const {
+  std::vector<std::uint32_t> out;
+  for (const std::uint32_t v : values_.read_by(op)) {
+    if (values_.all[v].what == What::early_gradient) out.push_back(values_.all[v].writer);
+  }
+  std::sort(out.begin(), out.end(), [this](std::uint32_t a, std::uint32_t b) {
+    return std::pair(program_[a].microbatch, program_[a].chunk) <
+           std::pair(program_[b].microbatch, program_[b].chunk);
+  });
+  return out;
 }
 
 template class RankMemory<float>;

@@ -32,7 +32,7 @@ class RankMemory {
   /// Before a step, while no op runs.
   void begin();
   /// What the op writes. Throws OutOfMemory.
-  void take(std::uint32_t op, double tokens, double rows);
+  void take(std::uint32_t op, const Counts& counts);
   /// The op has ended: gives back what nobody needs any more. Throws Error(internal) when an op
   /// wrote beyond its value.
   void finish(std::uint32_t op);
@@ -43,6 +43,9 @@ class RankMemory {
   Real* numbers(std::uint32_t op, What what) const;
   /// Its whole numbers.
   std::int32_t* whole_numbers(std::uint32_t op, What what) const;
+
+  /// Ops whose early gradients the op adds up, in their turns.
+  std::vector<std::uint32_t> early_before(std::uint32_t op) const;
 
   /// Bytes that each value took in the last step, 0 where it was not written.
   const std::vector<double>& value_bytes() const { return value_bytes_; }

@@ -94,18 +94,14 @@ Held<Real> RankParameters<Real>::hold(std::vector<Tensor> tensors, std::uint64_t
 
 template <class Real>
 void RankParameters<Real>::begin() {
-  const auto clear = [](Held<Real>& held) {
-    std::fill_n(held.gradient, held.size, Real{0});
-    held.turns.begin();
-    held.head_turns.begin();
-  };
+  const auto clear = [](Held<Real>& held) { std::fill_n(held.gradient, held.size, Real{0}); };
   for (auto& held : shared_) {
     if (held) clear(*held);
   }
   for (auto& layer : experts_) {
     for (auto& held : layer) clear(held);
   }
-  norm_values_.clear();
+  squares_.reset();
 }
 
 template <class Real>
@@ -132,30 +128,31 @@ Held<Real>* RankParameters<Real>::expert(std::uint32_t layer, std::uint32_t e) {
 }
 
 template <class Real>
-std::vector<double>& RankParameters<Real>::norm_values() {
-  if (norm_values_.empty()) fill_norm();
-  return norm_values_;
+ExactSum& RankParameters<Real>::squares() {
+  if (!squares_) squares_ = own_squares();
+  return *squares_;
 }
 
 template <class Real>
-void RankParameters<Real>::fill_norm() {
-  norm_values_.assign(norm_.size(), 0);
-  const auto fill = [&](const Held<Real>& held, const std::vector<NormParts::Part>& parts) {
-    for (const auto& [place, elements] : parts) {
-      norm_values_[place] = sum_of_squares(held.gradient + elements.begin, elements.size());
+ExactSum RankParameters<Real>::own_squares() const {
+  ExactSum out;
+  const auto add = [&](const Held<Real>& held, const std::vector<Interval>& parts) {
+    for (const Interval& part : parts) {
+      out.add(sum_of_squares(held.gradient + part.begin, part.size()));
     }
   };
   for (std::uint32_t l = 0; l < job_.schedule.layers; ++l) {
-    if (shared_[l]) fill(*shared_[l], norm_.shared(rank_, l));
+    if (shared_[l]) add(*shared_[l], norm_.shared(rank_, l));
     for (const std::uint32_t e : job_.layout.experts_of(rank_, l)) {
-      fill(*expert(l, e), norm_.expert(rank_, l, e));
+      add(*expert(l, e), norm_.expert(rank_, l, e));
     }
   }
+  return out;
 }
 
 template <class Real>
 void RankParameters<Real>::update(std::uint64_t step) {
-  gradient_norm_ = std::sqrt(std::accumulate(norm_values_.begin(), norm_values_.end(), 0.0));
+  gradient_norm_ = std::sqrt(squares().value());
   if (!std::isfinite(gradient_norm_)) return;
   const double scale = clip_scale(job_.adamw, gradient_norm_);
   for (auto& held : shared_) {

@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
+#include "core/exact_sum.hpp"
 #include "schedule/verify.hpp"
 
 namespace zebroid {
@@ -15,6 +15,15 @@ constexpr std::uint16_t leader_to_members = 2;  // phase of a sum: a chain from 
 template <class Real>
 void add(const std::vector<Real>& from, std::vector<Real>& to) {
   for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+}
+
+/// What experts returned, [tokens, top_k, hidden], to [tokens, hidden], choice after choice.
+template <class Real>
+void add_returned(const std::vector<Real>& returned, std::size_t top_k, std::size_t hidden,
+                  std::vector<Real>& to) {
+  for (std::size_t i = 0; i < returned.size(); ++i) {
+    to[i / hidden / top_k * hidden + i % hidden] += returned[i];
+  }
 }
 
 }  // namespace
@@ -177,10 +186,7 @@ void Reference<Real>::run_experts(Run& run, std::uint32_t layer, std::vector<Rea
       }
     }
   }
-  for (std::size_t copy = 0; copy < run.tokens * top_k; ++copy) {
-    Real* const to = y.data() + copy / top_k * hidden;
-    for (std::size_t h = 0; h < hidden; ++h) to[h] += returned[copy * hidden + h];
-  }
+  add_returned(returned, top_k, hidden, y);
 }
 
 /// The losses, and the gradient of the last layer's output.
@@ -286,10 +292,7 @@ void Reference<Real>::back_through_experts(Run& run, std::uint32_t layer,
       }
     }
   }
-  for (std::size_t copy = 0; copy < run.tokens * top_k; ++copy) {
-    Real* const to = dx.data() + copy / top_k * hidden;
-    for (std::size_t h = 0; h < hidden; ++h) to[h] += returned[copy * hidden + h];
-  }
+  add_returned(returned, top_k, hidden, dx);
 }
 
 /// Shared parameters phase after phase as the schedule's sums, experts over replicas.
@@ -332,20 +335,19 @@ const std::vector<Real>& Reference<Real>::shared_gradient(std::uint32_t layer) c
 
 template <class Real>
 double Reference<Real>::norm() const {
-  std::vector<double> values(norm_.size(), 0);
-  const auto fill = [&](const std::vector<Real>& gradient,
-                        const std::vector<NormParts::Part>& parts) {
-    for (const auto& [place, elements] : parts) {
-      values[place] = sum_of_squares(gradient.data() + elements.begin, elements.size());
+  ExactSum squares;
+  const auto add = [&](const std::vector<Real>& gradient, const std::vector<Interval>& parts) {
+    for (const Interval& part : parts) {
+      squares.add(sum_of_squares(gradient.data() + part.begin, part.size()));
     }
   };
   for (std::uint32_t l = 0; l < job_.schedule.layers; ++l) {
-    fill(shared_gradient(l), norm_.all_shared(l));
+    add(shared_gradient(l), norm_.all_shared(l));
     for (std::uint32_t e = 0; e < experts_[l].size(); ++e) {
-      fill(expert_gradient(l, e), norm_.all_expert(l, e));
+      add(expert_gradient(l, e), norm_.all_expert(l, e));
     }
   }
-  return std::sqrt(std::accumulate(values.begin(), values.end(), 0.0));
+  return std::sqrt(squares.value());
 }
 
 template <class Real>

@@ -104,65 +104,58 @@ Interval part_of(std::uint64_t size, std::size_t place, std::size_t count) {
 NormParts::NormParts(const StepJob& job) : job_(job), experts_(job.schedule.layers) {
   const Schedule& schedule = job.schedule;
   for (std::uint32_t l = 0; l < schedule.layers; ++l) {
-    Owners shared{{job.layout.attention_on(0, l).front()}};
+    Owners shared{job.layout.attention_on(0, l).front()};
     for (std::uint32_t v = 1; v < schedule.replicas.size(); ++v) {
-      shared.ranks.front() = std::min(shared.ranks.front(), job.layout.attention_on(v, l).front());
+      shared.front() = std::min(shared.front(), job.layout.attention_on(v, l).front());
     }
     const Shards* split_experts = nullptr;
     for (const Shards& shards : job.layout.shards_of(l)) {
-      if (shards.all_shared) shared.ranks = schedule.groups[shards.group.value];
+      if (shards.all_shared) shared = schedule.groups[shards.group.value];
       if (shards.all_experts) split_experts = &shards;
     }
-    most_ = std::max(most_, shared.ranks.size());
     shared_.push_back(std::move(shared));
     for (const RankId holder : schedule.replicas[0].expert_on[l]) {
-      experts_[l].push_back({split_experts == nullptr
-                                 ? std::vector{holder}
-                                 : schedule.groups[split_experts->group.value]});
-      most_ = std::max(most_, experts_[l].back().ranks.size());
+      experts_[l].push_back(split_experts == nullptr ? Owners{holder}
+                                                     : schedule.groups[split_experts->group.value]);
     }
   }
-  size_ = schedule.layers * (schedule.experts + std::size_t{1}) * most_;
-}
-
-std::vector<NormParts::Part> NormParts::parts(const Owners& owners, std::size_t first,
-                                              std::size_t elements) const {
-  std::vector<Part> out;
-  for (std::size_t p = 0; p < owners.ranks.size(); ++p) {
-    out.push_back({first * most_ + p, part_of(elements, p, owners.ranks.size())});
-  }
-  return out;
-}
-
-std::vector<NormParts::Part> NormParts::all_shared(std::uint32_t layer) const {
-  return parts(shared_[layer], job_.place_of(layer), job_.shared[layer].size());
-}
-
-std::vector<NormParts::Part> NormParts::all_expert(std::uint32_t layer, std::uint32_t e) const {
-  return parts(experts_[layer][e], job_.place_of(layer, e), job_.expert.size());
 }
 
 namespace {
 
-template <class Part>
-std::vector<Part> own(const std::vector<Part>& all, const std::vector<RankId>& owners,
-                      RankId rank) {
-  std::vector<Part> out;
-  for (std::size_t p = 0; p < all.size(); ++p) {
-    if (owners[p] == rank) out.push_back(all[p]);
+std::vector<Interval> all_of(const std::vector<RankId>& owners, std::size_t elements) {
+  std::vector<Interval> out;
+  for (std::size_t p = 0; p < owners.size(); ++p) {
+    out.push_back(part_of(elements, p, owners.size()));
+  }
+  return out;
+}
+
+std::vector<Interval> those_of(RankId rank, const std::vector<RankId>& owners,
+                               std::size_t elements) {
+  std::vector<Interval> out;
+  for (std::size_t p = 0; p < owners.size(); ++p) {
+    if (owners[p] == rank) out.push_back(part_of(elements, p, owners.size()));
   }
   return out;
 }
 
 }  // namespace
 
-std::vector<NormParts::Part> NormParts::shared(RankId rank, std::uint32_t layer) const {
-  return own(all_shared(layer), shared_[layer].ranks, rank);
+std::vector<Interval> NormParts::all_shared(std::uint32_t layer) const {
+  return all_of(shared_[layer], job_.shared[layer].size());
 }
 
-std::vector<NormParts::Part> NormParts::expert(RankId rank, std::uint32_t layer,
-                                               std::uint32_t e) const {
-  return own(all_expert(layer, e), experts_[layer][e].ranks, rank);
+std::vector<Interval> NormParts::all_expert(std::uint32_t layer, std::uint32_t e) const {
+  return all_of(experts_[layer][e], job_.expert.size());
+}
+
+std::vector<Interval> NormParts::shared(RankId rank, std::uint32_t layer) const {
+  return those_of(rank, shared_[layer], job_.shared[layer].size());
+}
+
+std::vector<Interval> NormParts::expert(RankId rank, std::uint32_t layer, std::uint32_t e) const {
+  return those_of(rank, experts_[layer][e], job_.expert.size());
 }
 
 }  // namespace zebroid

@@ -58,34 +58,24 @@ struct StepJob {
 /// Cut `place` of `count` of an array; what a member of a group sums or keeps.
 Interval part_of(std::uint64_t size, std::size_t place, std::size_t count);
 
-/// The squared norm of all gradients, as a sum of parts that one rank each computes, in a fixed
-/// order: so its bits do not depend on who holds what. A part is a cut of a layer's shared
-/// parameters or of one expert.
+/// The squared norm of all gradients is the exact sum (core/exact_sum.hpp) of parts that one rank
+/// each computes: so its bits do not depend on who holds what. A part is a cut of a layer's shared
+/// parameters or of one expert, elements [begin, end) of its gradient.
 class NormParts {
  public:
   explicit NormParts(const StepJob& job);
 
-  std::size_t size() const { return size_; }
-  /// A part that a rank computes: elements [begin, end) of gradient.
-  struct Part {
-    std::size_t place = 0;  ///< in the sum
-    Interval elements;
-  };
-  std::vector<Part> shared(RankId rank, std::uint32_t layer) const;
-  std::vector<Part> expert(RankId rank, std::uint32_t layer, std::uint32_t e) const;
+  /// Those that a rank computes.
+  std::vector<Interval> shared(RankId rank, std::uint32_t layer) const;
+  std::vector<Interval> expert(RankId rank, std::uint32_t layer, std::uint32_t e) const;
   /// All parts of one array, whoever computes them.
-  std::vector<Part> all_shared(std::uint32_t layer) const;
-  std::vector<Part> all_expert(std::uint32_t layer, std::uint32_t e) const;
+  std::vector<Interval> all_shared(std::uint32_t layer) const;
+  std::vector<Interval> all_expert(std::uint32_t layer, std::uint32_t e) const;
 
  private:
-  struct Owners {  ///< one for each part
-    std::vector<RankId> ranks;
-  };
-  std::vector<Part> parts(const Owners& owners, std::size_t first, std::size_t elements) const;
+  using Owners = std::vector<RankId>;  // one for each part
 
   const StepJob& job_;
-  std::size_t most_ = 1;  // parts of one array
-  std::size_t size_ = 0;
   std::vector<Owners> shared_;                // [layers]
   std::vector<std::vector<Owners>> experts_;  // [layers][experts]
 };

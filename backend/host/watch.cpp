@@ -60,20 +60,23 @@ double Watch::deadline_s(RankId rank, std::uint32_t op) const {
   return rules_.deadline_s.empty() ? least : std::max(least, rules_.deadline_s[rank.value][op]);
 }
 
-void Watch::look(Trouble& trouble) {
+std::size_t Watch::look(Trouble& trouble) {
   std::vector<ThreadQueues::Snapshot> all;
   std::size_t events = 0;
+  std::size_t ops = 0;
   for (const auto& queues : queues_) {
     all.push_back(queues->snapshot());
-    events += static_cast<std::size_t>(
-        std::count(all.back().happened.begin(), all.back().happened.end(), 1));
+    const std::vector<char>& happened = all.back().happened;
+    events += static_cast<std::size_t>(std::count(happened.begin(), happened.end(), 1));
+    for (std::uint32_t op = 0; ended(op) < happened.size(); ++op) ops += happened[ended(op)] != 0;
   }
   for (std::uint32_t r = 0; r < all.size(); ++r) {
-    if (judge({r}, all[r], trouble)) return;
+    if (judge({r}, all[r], trouble)) return ops;
   }
   if (events != events_) progress_ = Clock::now();
   events_ = events;
   if (Clock::now() - progress_ > rules_.least) judge_standstill(all, trouble);
+  return ops;
 }
 
 /// An exchange to which this rank has come: it may wait for others.

@@ -30,8 +30,8 @@ class Watch {
 
   /// Before an iteration.
   void begin();
-  /// Tells trouble what it finds.
-  void look(Trouble& trouble);
+  /// Tells trouble what it finds. Returns how many ops of the iteration have ended.
+  std::size_t look(Trouble& trouble);
 
  private:
   using State = ThreadQueues::State;

@@ -216,10 +216,10 @@ TEST(PredictedLoad, SumsOverTwoKindsInRingsThenLeadersThenAChain) {
   EXPECT_EQ(step.bytes("sum0.0.2", 1, 2, newer), all);
   EXPECT_EQ(step.bytes("sum0.0.2", 2, 0, newer), 0);
   EXPECT_EQ(step.bytes("sum0.0.2", 1, 0, newer), 0);
-  // The norm goes the same way with 8 bytes.
-  EXPECT_EQ(step.bytes("norm", 0, 1, newer), std::round(4.0 / 3 * 8));
-  EXPECT_EQ(step.bytes("norm0.0.1", 0, 3, leaders), 8);
-  EXPECT_EQ(step.bytes("norm0.0.2", 3, 4, older), 8);
+  // The norm goes the same way with 72 bytes.
+  EXPECT_EQ(step.bytes("norm", 0, 1, newer), std::round(4.0 / 3 * 72));
+  EXPECT_EQ(step.bytes("norm0.0.1", 0, 3, leaders), 72);
+  EXPECT_EQ(step.bytes("norm0.0.2", 3, 4, older), 72);
 }
 
 TEST(PredictedLoad, SumsEachExpertOverItsHoldersInTheOrderOfTheReplicas) {

@@ -20,7 +20,7 @@ std::string label(What what) {
   const std::vector<std::string> names = {
       "layer_input",   "residual",      "attention_values", "routing",  "sorted_rows",
       "received_rows", "expert_values", "outputs",          "returned", "hidden_states",
-      "head_input",    "gradient",      "workspace"};
+      "head_input",    "gradient",      "early_gradient",   "workspace"};
   return names.at(static_cast<std::size_t>(what));
 }
 
@@ -32,6 +32,7 @@ class Left {
       : model_(make_scenario({.layers = layers}).model), program_(ops(text, layers)) {
     Schedule schedule;
     schedule.layers = layers;
+    schedule.microbatches = 3;
     values_ = values_of(schedule, program_, model_);
   }
 
@@ -156,6 +157,17 @@ TEST(Values, OfSumsAndSteps) {
   for (const char* op : {"sum0", "norm", "step", "gather0"}) EXPECT_EQ(left.by(op), Lines{});
 }
 
+TEST(Values, OfGradientsBeforeTheirTurnWaitForTheLastOfThoseBefore) {
+  const Left left("A0.0 A0.1 A0.2 A'0.2 A'0.0 A'0.1");
+  EXPECT_EQ(left.by("A'0.2").back(), "early_gradient: attention' 0.1");
+  EXPECT_EQ(left.by("A'0.0").back(), "workspace:");
+  EXPECT_EQ(left.by("A'0.1").back(), "workspace:");
+  const Left chunks("E0.0.0 E0.0.1 E0.1.0 E0.1.1 E'0.0.1 E'0.1.0 E'0.0.0 E'0.1.1");
+  EXPECT_EQ(chunks.by("E'0.0.1").back(), "early_gradient: expert' 0.0");
+  EXPECT_EQ(chunks.by("E'0.1.0").back(), "early_gradient: expert' 0.0");
+  EXPECT_EQ(chunks.by("E'0.1.1").back(), "gradient:");
+}
+
 TEST(Values, AreListedForTheirReaders) {
   const Left left(module_attention);
   EXPECT_EQ(left.read_by("D'0.0"),
@@ -169,7 +181,8 @@ TEST(Values, AreListedForTheirReaders) {
 TEST(ElementsOf, CountsWhatTheModelSays) {
   const MoeModel model = make_scenario({}).model;  // hidden 256, top-2, experts of 512
   const auto of = [&](const char* writer, What what) {
-    return elements_of(model, ops(writer, 2).front(), what, 10, 30);
+    return elements_of(model, ops(writer, 2).front(), what,
+                       {.tokens = 10, .rows = 30, .experts = 3});
   };
   EXPECT_EQ(of("A0.0", What::layer_input).half, 10 * 256);
   EXPECT_EQ(of("A0.0", What::routing).single, 2 * 10);
@@ -185,6 +198,8 @@ TEST(ElementsOf, CountsWhatTheModelSays) {
   EXPECT_EQ(of("C'0.0", What::returned).single, 2 * 10);
   EXPECT_EQ(of("H0", What::workspace).half, 10 * (1000 + 256));
   EXPECT_EQ(of("H0", What::workspace).single, 10 * 1000);
+  EXPECT_EQ(of("E'0.0", What::early_gradient).half, 3 * 3 * 256 * 512);
+  EXPECT_EQ(of("A'0.0", What::early_gradient).half, shared_parameters(model, 0));
 }
 
 }  // namespace

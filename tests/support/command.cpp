@@ -1,5 +1,7 @@
 #include "tests/support/command.hpp"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,6 +106,18 @@ Ran run_line(const std::string& line, const RunOptions& options) {
 
 Ran run_zebroid(const std::string& arguments, const RunOptions& options) {
   return run_line("exec zebroid " + arguments, options);
+}
+
+void expect_one_message(const Ran& ran, int exit_code, const std::vector<std::string>& says) {
+  using ::testing::EndsWith;
+  using ::testing::HasSubstr;
+  using ::testing::StartsWith;
+  EXPECT_EQ(ran.exit_code, exit_code) << ran.err;
+  EXPECT_THAT(ran.err, StartsWith("zebroid: "));
+  EXPECT_THAT(ran.err, EndsWith("\n"));
+  EXPECT_THAT(ran.err, Not(HasSubstr("internal error")));
+  EXPECT_THAT(ran.err, Not(HasSubstr("\nzebroid: "))) << "more than one message";
+  for (const std::string& part : says) EXPECT_THAT(ran.err, HasSubstr(part));
 }
 
 }  // namespace zebroid::testing

@@ -37,6 +37,9 @@ struct RunOptions {
   bool interrupt_at_output = false;    ///< sends SIGINT as soon as something came on stdout
 };
 
+/// Expects this exit code and one message on stderr, which says all these.
+void expect_one_message(const Ran& ran, int exit_code, const std::vector<std::string>& says);
+
 /// Runs a line of sh in which `zebroid` is the command of this build. An interrupt reaches only the
 /// shell, unless the line says `exec zebroid`.
 Ran run_line(const std::string& line, const RunOptions& options = {});

@@ -19,6 +19,16 @@ struct SmallScenario {
   std::string routing = "uniform";
 };
 
+/// A model's config on a cluster of 100 Gbps nodes, with built-in costs.
+struct ScenarioParts {
+  std::string name;  ///< of the model
+  Json model_config;
+  std::string cluster;
+  Training training;
+  std::string routing;
+};
+Scenario assemble(const ScenarioParts& parts);
+
 /// A narrow model (hidden 256, top-2) on a cluster of 100 Gbps nodes.
 Scenario make_scenario(const SmallScenario& small);
 

@@ -104,11 +104,10 @@ class StagesOfZebra {
     for (std::uint16_t l = 0; l < layers_; ++l) place(l);
     for (std::uint16_t j = 0; j < wanted_.microbatches; ++j) {
       for (std::uint16_t l = 0; l < layers_; ++l) forward(l, j);
-      for (const RankId rank : attention_.back()) {
-        builder_.compute(rank, {Work::head, Pass::forward, 0, last(), j, 0});
-        builder_.compute(rank, {Work::head, Pass::backward, 0, last(), j, 0});
-      }
-      for (std::uint16_t l = layers_; l-- > 0;) backward(l, j);
+      if (!wanted_.last_first) backward(j);
+    }
+    if (wanted_.last_first) {
+      for (auto j = static_cast<std::uint16_t>(wanted_.microbatches); j-- > 0;) backward(j);
     }
     std::vector<std::vector<RankId>> holders;
     for (std::uint16_t l = 0; l < layers_; ++l) holders.push_back(attention_[stage_of(l)]);
@@ -169,6 +168,13 @@ class StagesOfZebra {
     compute(Work::attention, Pass::forward, l, j);
     if (has_experts(l)) tokens(Pass::forward, l, j);
   }
+  void backward(std::uint16_t j) {
+    for (const RankId rank : attention_.back()) {
+      builder_.compute(rank, {Work::head, Pass::forward, 0, last(), j, 0});
+      builder_.compute(rank, {Work::head, Pass::backward, 0, last(), j, 0});
+    }
+    for (std::uint16_t l = layers_; l-- > 0;) backward(l, j);
+  }
   void backward(std::uint16_t l, std::uint16_t j) {
     if (has_experts(l)) tokens(Pass::backward, l, j);
     compute(Work::attention, Pass::recompute, l, j);
@@ -203,35 +209,29 @@ const char* text_of(Strategy strategy) {
 }  // namespace
 
 Scenario tiny_scenario(const TinyScenario& tiny) {
-  Scenario out;
-  out.model_name = "tiny";
-  out.model_config = {{"model_type", "mixtral"},
-                      {"num_hidden_layers", tiny.layers},
-                      {"hidden_size", 16},
-                      {"vocab_size", 256},
-                      {"num_attention_heads", 4},
-                      {"num_key_value_heads", 2},
-                      {"head_dim", 4},
-                      {"num_local_experts", tiny.experts},
-                      {"num_experts_per_tok", tiny.top_k},
-                      {"moe_intermediate_size", 12},
-                      {"intermediate_size", 20},
-                      {"tie_word_embeddings", false}};
-  if (!tiny.dense_layers.empty()) out.model_config["mlp_only_layers"] = tiny.dense_layers;
+  Json config = {{"model_type", "mixtral"},
+                 {"num_hidden_layers", tiny.layers},
+                 {"hidden_size", 16},
+                 {"vocab_size", 256},
+                 {"num_attention_heads", 4},
+                 {"num_key_value_heads", 2},
+                 {"head_dim", 4},
+                 {"num_local_experts", tiny.experts},
+                 {"num_experts_per_tok", tiny.top_k},
+                 {"moe_intermediate_size", 12},
+                 {"intermediate_size", 20},
+                 {"tie_word_embeddings", false}};
+  if (!tiny.dense_layers.empty()) config["mlp_only_layers"] = tiny.dense_layers;
   if (tiny.shared_ffn > 0) {
-    out.model_config["shared_expert_intermediate_size"] = tiny.shared_ffn;
+    config["shared_expert_intermediate_size"] = tiny.shared_ffn;
   }
-  out.model = read_model({"tiny", "", out.model_config}, "tiny");
-  out.cluster = load_cluster(tiny.cluster, parse_bandwidth("100Gbps"));
-  out.training.sequence_length = tiny.sequence_length;
-  out.training.global_batch_sequences = tiny.batch;
-  out.training.recompute = tiny.recompute;
-  out.routing.spec = tiny.routing;
-  std::vector<bool> layer_has_experts;
-  for (const Layer& layer : out.model.layers) layer_has_experts.push_back(layer.has_experts);
-  out.shares = make_routing(out.routing, layer_has_experts, out.model.experts, out.model.top_k);
-  out.calibration = load_calibration({});
-  return out;
+  return assemble({"tiny",
+                   config,
+                   tiny.cluster,
+                   {.sequence_length = tiny.sequence_length,
+                    .global_batch_sequences = tiny.batch,
+                    .recompute = tiny.recompute},
+                   tiny.routing});
 }
 
 std::string TrainingCase::name() const {
@@ -241,6 +241,7 @@ std::string TrainingCase::name() const {
                     std::to_string(offload) + "_recompute" +
                     std::to_string(static_cast<int>(recompute));
   if (shards) out += "_shards";
+  if (last_first) out += "_last_first";
   if (dense_layers > 0) out += "_dense" + std::to_string(dense_layers);
   return out;
 }
@@ -322,6 +323,12 @@ std::vector<TrainingCase> training_cases() {
                    .microbatches = microbatches,
                    .shards = true});
   }
+  out.push_back({.strategy = Strategy::zebra_in_stages,
+                 .experts = 3,
+                 .offload = 1,
+                 .microbatches = 4,
+                 .chunks = 2,
+                 .last_first = true});
   return out;
 }
 

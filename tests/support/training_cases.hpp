@@ -39,6 +39,7 @@ struct TrainingCase {
   bool shards = false;       ///< the optimizer
   Recompute recompute = Recompute::automatic;
   std::uint32_t dense_layers = 0;  ///< the first ones
+  bool last_first = false;         ///< zebra_in_stages: backward from the last microbatch on
   std::string routing = "lognormal:0.5";
 
   std::string name() const;
