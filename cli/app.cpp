@@ -109,7 +109,9 @@ void add_file_flags(CLI::App& command, Flags& flags) {
 
 void add_simulate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* command = app.add_subcommand("simulate", "one strategy, or several side by side");
-  command->add_option("SCHEDULE", flags.paths, "a schedule file to simulate as it is")
+  command
+      ->add_option("SCHEDULE", flags.paths,
+                   "a schedule file to simulate as it is, or a timeline's schedule")
       ->expected(0, 1);
   add_request_flags(*command, flags);
   add_output_flags(*command, flags);
@@ -249,7 +251,8 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
                                                              : "expected a number, got " + text;
       },
       "");
-  command->add_option("SCHEDULE", request.schedule, "a file written by --schedule")->required();
+  command->add_option("SCHEDULE", request.schedule, "a file written by --schedule or --timeline")
+      ->required();
   command->add_option("--backend", request.backend, "host: threads of this machine")
       ->check(CLI::IsMember({"host", "cuda"}))
       ->capture_default_str();

@@ -33,7 +33,7 @@ void refuse_bad_outputs(const OutputFiles& files) {
     if (!file) return;
     try_to_write(*file);
     if (fs::exists(*file) && !fs::is_regular_file(*file)) return;
-    const auto [other, is_new] = flags.emplace(fs::weakly_canonical(*file), flag);
+    const auto [other, is_new] = flags.emplace(fs::weakly_canonical(fs::absolute(*file)), flag);
     if (is_new) return;
     throw Error(ErrorKind::input,
                 fmt::format("{} {}: {} writes that file too; give it another name", flag, *file,

@@ -324,7 +324,7 @@ TEST_F(Run, RefusesFaultsThatItCannotInject) {
 }
 
 TEST_F(Run, RefusesOutputsThatItCannotWriteBeforeItRuns) {
-  const std::string line = "zebroid run s.json --shrink --steps 1000000 ";
+  const std::string line = soon + "zebroid run s.json --shrink --steps 1000000 ";
   expect_refusal(line + "--timeline nowhere/t.json",
                  {"nowhere/t.json: cannot write: No such file or directory"});
   expect_refusal(line + "--svg .", {".: cannot write: Is a directory"});

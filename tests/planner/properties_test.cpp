@@ -13,6 +13,7 @@
 #include "planner/planner.hpp"
 #include "planner/zebra.hpp"
 #include "schedule/critical_path.hpp"
+#include "schedule/values.hpp"
 #include "schedule/verify.hpp"
 #include "sim/bound.hpp"
 #include "sim/simulate.hpp"
@@ -38,6 +39,15 @@ const SimulateOptions free_run = {.launch_rule = false, .verified = true};
 RC_GTEST_PROP(Planner, MakesSchedulesWithoutFaults, ()) {
   const Case c = random_case();
   RC_ASSERT(verify(c.schedule).empty());
+}
+
+RC_GTEST_PROP(Planner, ListsNoGradientBeforeItsTurn, ()) {
+  const Case c = random_case();
+  for (const Program& program : testing::listed(c.schedule, c.scenario).programs) {
+    const std::vector<Value> values = values_of(c.schedule, program, c.scenario.model).all;
+    RC_ASSERT(std::none_of(values.begin(), values.end(),
+                           [](const Value& value) { return value.what == What::early_gradient; }));
+  }
 }
 
 RC_GTEST_PROP(FastEngine, NeverBeatsTheLowerBound, ()) {
