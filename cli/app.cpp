@@ -5,6 +5,8 @@
 #include <poll.h>
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <new>
@@ -251,6 +253,15 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
                                                              : "expected a number, got " + text;
       },
       "");
+  const CLI::Validator whole(
+      [](const std::string& text) {
+        std::uint64_t number = 0;
+        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
+        return failure == std::errc() && end == text.data() + text.size()
+                   ? ""
+                   : fmt::format("expected a whole number from 0 to {}, got {}", UINT64_MAX, text);
+      },
+      "");
   command->add_option("SCHEDULE", request.schedule, "a file written by --schedule or --timeline")
       ->required();
   command->add_option("--backend", request.backend, "host: threads of this machine")
@@ -273,7 +284,7 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       ->check(finite & CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->add_option("--seed", request.seed, "of the first parameters")
-      ->check(CLI::NonNegativeNumber)
+      ->check(whole)
       ->capture_default_str();
   command->add_option("--memory-limit", request.memory_limit, "of each rank, as 64MiB");
   command
@@ -282,8 +293,8 @@ void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
       ->check(finite & CLI::Range(0.1, 86400.0))
       ->capture_default_str();
   command->add_option("--inject", request.inject,
-                      "a fault, to see it found: stuck, dead, dropped, swapped, miscounted or "
-                      "flipped, as \"stuck:9:expert 1.0\"");
+                      "a fault, to see it found: stuck, hung, dead, dropped, swapped, miscounted "
+                      "or flipped, as \"stuck:9:expert 1.0\"");
   command->add_option("--timeline", flags.files.timeline,
                       "write the timeline of the last step, with the routing that it counted");
   command->add_option("--trace", flags.files.trace, "write it for Perfetto (ui.perfetto.dev)");

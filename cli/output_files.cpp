@@ -27,17 +27,21 @@ fs::path name_for(const std::string& file, const std::string& name, bool first) 
 
 }  // namespace
 
-void refuse_bad_outputs(const OutputFiles& files) {
-  std::map<fs::path, std::string> flags;  // by regular file
+void refuse_bad_outputs(const OutputFiles& files, const std::vector<std::string>& inputs) {
+  std::map<fs::path, std::string> uses;  // of regular files
+  const auto absolute = [](const std::string& file) {
+    return fs::weakly_canonical(fs::absolute(file));
+  };
+  for (const std::string& input : inputs) uses.emplace(absolute(input), "it is an input");
   const auto check = [&](const std::string& flag, const std::optional<std::string>& file) {
     if (!file) return;
+    if (file->empty()) throw Error(ErrorKind::input, flag + ": expected a file name, got none");
     try_to_write(*file);
     if (fs::exists(*file) && !fs::is_regular_file(*file)) return;
-    const auto [other, is_new] = flags.emplace(fs::weakly_canonical(fs::absolute(*file)), flag);
+    const auto [other, is_new] = uses.emplace(absolute(*file), flag + " writes that file too");
     if (is_new) return;
     throw Error(ErrorKind::input,
-                fmt::format("{} {}: {} writes that file too; give it another name", flag, *file,
-                            other->second));
+                fmt::format("{} {}: {}; give another name", flag, *file, other->second));
   };
   check("--schedule", files.schedule);
   check("--timeline", files.timeline);

@@ -9,8 +9,8 @@
 namespace zebroid {
 
 /// Before long work: throws Error(input) for a file that cannot be written, and for one that two
-/// flags name.
-void refuse_bad_outputs(const OutputFiles& files);
+/// flags name or that is read.
+void refuse_bad_outputs(const OutputFiles& files, const std::vector<std::string>& inputs = {});
 
 /// Writes the files that were asked for. `first`: under their own names; else `name` goes in front
 /// of the extension.

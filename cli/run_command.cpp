@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -139,9 +141,10 @@ Json document_of(const Subject& subject, const RunRequest& request, const HostRu
 std::string sparkline(const std::vector<StepReport>& steps) {
   constexpr std::size_t most = 60;
   constexpr std::array blocks = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
-  double low = steps.front().loss;
-  double high = low;
+  double low = std::numeric_limits<double>::infinity();
+  double high = -low;
   for (const StepReport& step : steps) {
+    if (!std::isfinite(step.loss)) continue;
     low = std::min(low, step.loss);
     high = std::max(high, step.loss);
   }
@@ -149,6 +152,10 @@ std::string sparkline(const std::vector<StepReport>& steps) {
   const std::size_t columns = std::min(most, steps.size());
   for (std::size_t i = 0; i < columns; ++i) {
     const double loss = steps[i * steps.size() / columns].loss;
+    if (!std::isfinite(loss)) {
+      out += "!";
+      continue;
+    }
     const double height = high > low ? (loss - low) / (high - low) : 0;
     out += blocks.at(
         static_cast<std::size_t>(std::lround(height * static_cast<double>(blocks.size() - 1))));
@@ -245,6 +252,9 @@ int run_command(const RunRequest& request, const OutputFiles& files, const Outpu
     throw Error(ErrorKind::hardware,
                 "--backend " + request.backend + ": this zebroid was built without it; use host");
   }
+  std::vector<std::string> inputs = {request.schedule};
+  if (request.text) inputs.push_back(*request.text);
+  refuse_bad_outputs(files, inputs);
   const Subject subject = read_subject(request);
   HostOptions options = options_of(request, subject.file.schedule);
   Text text = request.text ? Text::from_file(*request.text) : Text::built_in();
@@ -256,13 +266,18 @@ int run_command(const RunRequest& request, const OutputFiles& files, const Outpu
     stop_if_interrupted();
     progress.update(ended, note);
   };
+  options.on_hang = [&progress](const Error& error) {
+    progress.clear();
+    print_note(fmt::format("zebroid: {}", error.what()));
+    std::_Exit(static_cast<int>(error.kind()));
+  };
   options.on_step = [&](const StepReport& report) {
     note = fmt::format("step {}, loss {:.4f}", report.step + 1, report.loss);
     if (!talks) return;
     progress.clear();
-    if (report.step == 1) print_out(heading(subject, request));
     print_out(step_line(report));
   };
+  if (talks) print_out(heading(subject, request));
   HostRun run = run_on_host(subject.file.schedule, subject.scenario(), std::move(text), options);
   const Json document = document_of(subject, request, run);
   print_out(output.json ? to_text(document, 2) + "\n"

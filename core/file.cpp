@@ -62,6 +62,17 @@ int open_special(const std::filesystem::path& path) {
   return out;
 }
 
+/// That of the file which is replaced, else as of any new file.
+mode_t mode_for(const std::filesystem::path& path) {
+  struct stat info {};
+  constexpr mode_t permissions = 07777;
+  if (::stat(path.c_str(), &info) == 0) return info.st_mode & permissions;
+  constexpr mode_t all = 0666;
+  const mode_t mask = ::umask(0);
+  ::umask(mask);
+  return all & ~mask;
+}
+
 /// A new file beside `path`, whose name it puts into `name`.
 int open_beside(const std::filesystem::path& path, std::string& name) {
   name = path.string() + ".XXXXXX";
@@ -113,8 +124,7 @@ void write_file(const std::filesystem::path& path, const std::function<void(cons
   std::string name;
   Descriptor file(open_beside(path, name));
   TemporaryFile temporary(name);
-  constexpr mode_t readable_by_all = 0644;
-  ::fchmod(file.get(), readable_by_all);
+  ::fchmod(file.get(), mode_for(path));
   fill(file.get());
   if (::fsync(file.get()) != 0) refuse_file(path, "write", errno);
   if (::close(file.release()) != 0) refuse_file(path, "write", errno);

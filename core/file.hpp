@@ -8,8 +8,8 @@
 
 namespace zebroid {
 
-/// The whole content of a regular file. Throws Error(input) when it is absent, a directory, not
-/// readable or longer than `limit` bytes.
+/// The whole content of a regular file or a pipe. Throws Error(input) when it is absent, a
+/// directory, not readable or longer than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, std::size_t limit);
 
 /// Writes `content` to a temporary file beside `path`, then renames it over `path`: readers see the

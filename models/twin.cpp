@@ -48,7 +48,8 @@ Scenario narrow_twin(const Scenario& scenario) {
   if (!dense.empty()) config["mlp_only_layers"] = std::move(dense);
   if (has_shared) config["shared_expert_intermediate_size"] = shared_ffn;
   Scenario out = scenario;
-  out.model_name = scenario.model_name + " (narrow twin)";
+  const std::string suffix = " (narrow twin)";
+  if (!out.model_name.ends_with(suffix)) out.model_name += suffix;  // of a twin it is the same
   out.model = read_model({out.model_name, "", config}, out.model_name);
   out.model_config = std::move(config);
   out.training.sequence_length = sequence_length;

@@ -21,7 +21,7 @@ struct LocalOrder {
 /// Of every rank, by rules 1 to 3 of docs/architecture.md, "What a schedule means". An exchange
 /// tells its members what the others knew at its launch of earlier exchanges of the same group: one
 /// that has ended on all others has no flow left, and a sum that ended on one member ended on all.
-/// The schedule has no faults. Nearly linear in ops and reads, with 48 bytes an op.
+/// The schedule has no faults. Nearly linear in ops and reads, with 52 bytes an op.
 std::vector<LocalOrder> local_orders(const Schedule& schedule);
 
 }  // namespace zebroid

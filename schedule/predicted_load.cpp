@@ -12,7 +12,6 @@ namespace {
 constexpr double half_bytes = 2;  // activations, gradients and weights on the wire
 constexpr double routing_weight_bytes =
     4;  // one float per routed copy travels with the tokens, its gradient comes back
-constexpr std::uint16_t leader_to_members = 2;          // phase of a sum that is a chain, no ring
 constexpr double norm_bytes = sizeof(ExactSum::Words);  // the squared norm of all gradients
 
 std::size_t place_in(const std::vector<RankId>& group, RankId rank) {

@@ -8,6 +8,10 @@
 
 namespace zebroid {
 
+/// The phase (chunk) of a sum over several GPU kinds that is no ring but a chain: from the kinds'
+/// first ranks, which have the sum by then, to the others.
+inline constexpr std::uint16_t leader_to_members = 2;
+
 /// Sequences or tokens [begin, end).
 struct Interval {
   std::uint64_t begin = 0;

@@ -181,6 +181,7 @@ void Communicator::Visit::take(RankId from, std::span<const Place> places) {
       if (communicator_.options_.checksums) received.add(to, bytes);
       to += bytes;
     });
+    communicator_.moved_bytes_ += segment.bytes();
   }
   if (communicator_.options_.checksums && received.value() != to_me->checksum) {
     fail(fmt::format("its message to rank {} arrived with checksum {:016x}, sent with {:016x}",
@@ -210,10 +211,11 @@ void Communicator::Visit::meet_again(Offer offer) {
   if (!all) throw Stopped{};
 }
 
-std::vector<RankId> Communicator::missing(std::uint32_t exchange) const {
+std::vector<RankId> Communicator::missing(std::uint32_t exchange, std::uint64_t iteration) const {
   const Meeting& meeting = *meetings_[exchange];
   const std::scoped_lock lock(meeting.mutex);
   std::vector<RankId> out;
+  if (meeting.ends > iteration) return out;
   for (std::size_t m = 0; m < meeting.here.size(); ++m) {
     if (meeting.here[m] == 0) out.push_back(exchanges_.all[exchange].members[m].rank);
   }

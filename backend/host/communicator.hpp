@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -63,13 +64,13 @@ class Communicator {
           std::function<void()> on_end);
 
     Clock::time_point started() const;
-    /// Copies what `from` shows this member, segment by segment: segment i has to have `rows[i]`
-    /// rows and goes to `to[i]`, without gaps.
+    /// Where a segment goes, row after row without gaps, and what it has to have.
     struct Place {
       std::byte* to = nullptr;
       std::size_t rows = 0;
       std::size_t row_bytes = 0;
     };
+    /// Copies what `from` shows this member, segment by segment.
     void take(RankId from, std::span<const Place> places);
     /// All is taken. Waits for the other members, so that all end together.
     void leave();
@@ -85,8 +86,10 @@ class Communicator {
     std::size_t round_ = 0;
   };
 
-  /// Members of an exchange that have not come yet.
-  std::vector<RankId> missing(std::uint32_t exchange) const;
+  /// Members of an exchange that have not come yet in an iteration, counted from 0.
+  std::vector<RankId> missing(std::uint32_t exchange, std::uint64_t iteration) const;
+  /// In all exchanges so far.
+  std::uint64_t moved_bytes() const { return moved_bytes_; }
 
  private:
   struct Meeting;
@@ -99,6 +102,7 @@ class Communicator {
   const Exchanges& exchanges_;
   Trouble& trouble_;
   Options options_;
+  std::atomic<std::uint64_t> moved_bytes_ = 0;
   std::vector<std::unique_ptr<Meeting>> meetings_;              // [exchanges]
   std::vector<std::vector<std::vector<std::uint32_t>>> order_;  // [ranks][streams] exchanges' ops
   std::vector<std::vector<std::size_t>> next_;                  // [ranks][streams] into order_

@@ -44,7 +44,7 @@ Text::Tokens ComputeOps<Real>::text(const Op& op) const {
 template <class Real>
 AttentionInput<Real> ComputeOps<Real>::attention_input(const Op& op) const {
   return {
-      .parameters = state_.parameters.shared(op.layer)->values,
+      .parameters = state_.shared(op.layer).values,
       .tokens = state_.tokens(op),
       .x = state_.memory.numbers(state_.at(Work::attention, Pass::forward, op), What::layer_input)};
 }
@@ -75,8 +75,7 @@ template <class Real>
 void ComputeOps<Real>::load_input(const Op& op, Real* x) const {
   if (op.layer == 0) {
     const SharedTensors& tensors = job_.shared[0];
-    return embed(job_.model,
-                 state_.parameters.shared(0)->values + zebroid::held(tensors.embedding).offset,
+    return embed(job_.model, state_.shared(0).values + zebroid::held(tensors.embedding).offset,
                  text(op).ids, x);
   }
   if (const auto stage = state_.find(Work::stage, Pass::forward, op)) {
@@ -150,7 +149,7 @@ void ComputeOps<Real>::attention_backward(std::uint32_t op) {
     chosen = {.expert = route.expert, .weight = route.weight, .dweight = dweight};
     backward.chosen = &chosen;
   }
-  Held<Real>& held = *state_.parameters.shared(of.layer);
+  Held<Real>& held = state_.shared(of.layer);
   Real* const scratch = state_.parameters.scratch();
   Real* const into = gradients_for(op, {&held}).front();
   backward.gradient = {.into = into, .scratch = scratch};
@@ -168,7 +167,7 @@ void ComputeOps<Real>::head(std::uint32_t op) {
   Real* const workspace = state_.memory.numbers(op, What::workspace);
   const std::uint32_t forward = state_.at(Work::head, Pass::forward, of);
   Real* const x = state_.memory.numbers(forward, What::head_input);
-  Held<Real>& held = *state_.parameters.shared(of.layer);
+  Held<Real>& held = state_.shared(of.layer);
   const Text::Tokens tokens = text(of);
   const HeadInput<Real> input{.parameters = held.values, .x = x, .targets = tokens.targets};
   if (of.pass == Pass::forward) {

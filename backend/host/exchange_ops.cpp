@@ -9,8 +9,6 @@
 namespace zebroid {
 namespace {
 
-constexpr std::uint16_t leader_to_members = 2;  // phase of a sum: a chain from the group's first
-
 template <class T>
 Segment rows_of(const T* data, std::size_t rows, std::size_t columns = 1) {
   return {.data = reinterpret_cast<const std::byte*>(data),
@@ -337,14 +335,14 @@ void ExchangeOps<Real>::sum_parts(const std::vector<Summed<T>>& arrays,
     const auto& [values, size, ranks] = arrays[a];
     if (values == nullptr) continue;
     const Interval part = arrays[a].part_of(state_.rank);
-    for (std::size_t i = part.begin; i < part.end; ++i) {
-      T all{};
-      for (std::size_t p = 0; p < ranks.size(); ++p) {
-        const T next =
-            ranks[p] == state_.rank ? values[i] : received.at(ranks[p])[a][i - part.begin];
-        all = p == 0 ? next : all + next;
-      }
-      values[i] = all;
+    std::vector<const T*> parts;
+    for (const RankId rank : ranks) {
+      parts.push_back(rank == state_.rank ? values + part.begin : received.at(rank)[a].data());
+    }
+    for (std::size_t i = 0; i < part.size(); ++i) {
+      T all = parts.front()[i];
+      for (std::size_t p = 1; p < parts.size(); ++p) all += parts[p][i];
+      values[part.begin + i] = all;
     }
   }
 }
@@ -420,7 +418,7 @@ typename ExchangeOps<Real>::Done ExchangeOps<Real>::gather(Call& call) {
   const GroupId group = job_.schedule.group_of(state_.rank, op);
   const auto& members = job_.schedule.groups[group.value];
   std::vector<Summed<Real>> arrays;
-  const Held<Real>& shared = *state_.parameters.shared(op.layer);
+  const Held<Real>& shared = state_.shared(op.layer);
   arrays.push_back({shared.values, shared.size, members});
   if (job_.layout.find_shards(group, op.layer)->experts) {
     for (const std::uint32_t e : job_.layout.experts_of(state_.rank, op.layer)) {

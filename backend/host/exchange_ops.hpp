@@ -23,7 +23,7 @@ class ExchangeOps {
     std::uint64_t sent_bytes = 0;             ///< to other ranks
   };
   /// Takes the op's values once all members have come, as their sizes are known then, and gives
-  /// back what nobody needs any more when all of this rank's part has moved. Throws what
+  /// back what nobody needs any more when all members have taken theirs. Throws what
   /// Communicator and RankMemory do.
   Done run(std::uint32_t op);
 

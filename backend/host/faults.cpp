@@ -11,8 +11,9 @@
 namespace zebroid {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, FaultKind>, 6> kinds{{
+constexpr std::array<std::pair<std::string_view, FaultKind>, 7> kinds{{
     {"stuck", FaultKind::stuck},
+    {"hung", FaultKind::hung},
     {"dead", FaultKind::dead},
     {"dropped", FaultKind::dropped},
     {"swapped", FaultKind::swapped},
@@ -61,8 +62,15 @@ Injection read_injection(std::string_view text, const Schedule& schedule) {
   const std::string_view name = text.substr(second + 1);
   while (out.op < program.size() && name_of(program[out.op]) != name) ++out.op;
   if (out.op == program.size()) {
-    refuse(text, fmt::format("rank {} lists no op '{}'; its first is '{}'", out.rank.value, name,
-                             name_of(program.front())));
+    std::vector<std::string> names;
+    for (const Op& op : program) names.push_back(name_of(op));
+    const std::string near = nearest(name, names);
+    refuse(text,
+           fmt::format("rank {} lists no op '{}'; {} (as attention 0.3, layer and microbatch; "
+                       "' is backward, * again in backward, a third number a chunk or phase)",
+                       out.rank.value, name,
+                       near.empty() ? "its first is '" + names.front() + "'"
+                                    : "did you mean '" + near + "'?"));
   }
   const bool sends = out.kind == FaultKind::swapped || out.kind == FaultKind::miscounted ||
                      out.kind == FaultKind::flipped;

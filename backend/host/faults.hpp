@@ -10,15 +10,16 @@ namespace zebroid {
 
 /// What can go wrong on one rank on purpose, to see that it is found.
 enum class FaultKind : std::uint8_t {
-  stuck,       ///< the op never ends
+  stuck,       ///< the op never ends, until the run is stopped
   dead,        ///< the rank stops before the op, for good
   dropped,     ///< the op and the news of its end are lost
   swapped,     ///< the op, an exchange, changes places with the next one of its stream
   miscounted,  ///< the op sends one row less than its routing says, or one element
   flipped,     ///< one bit of what the op sends changes on the way
+  hung,        ///< the op never ends, whatever happens: its thread is lost
 };
 
-/// A fault in the first step.
+/// A fault in every step that the run comes to.
 struct Injection {
   FaultKind kind = FaultKind::stuck;
   RankId rank;

@@ -172,8 +172,9 @@ void HostRank<Real>::disturb(std::uint32_t op) {
   }
   if (fails(FaultKind::dead, op)) dead_ = true;
   if (dead_) throw Stopped{};
-  if (!fails(FaultKind::stuck, op)) return;
-  while (!context_.trouble.stopped()) {
+  const bool hangs = fails(FaultKind::hung, op);
+  if (!hangs && !fails(FaultKind::stuck, op)) return;
+  while (hangs || !context_.trouble.stopped()) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   throw Stopped{};

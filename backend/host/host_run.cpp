@@ -6,6 +6,7 @@
 #include <array>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -23,17 +24,75 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// What the system can give to new work, or 0 when it does not say.
+/// The number that a file of the system holds; nothing when there is none.
+std::optional<double> number_in(const char* path) {
+  double number = 0;
+  return std::ifstream(path) >> number ? std::optional(number) : std::nullopt;
+}
+
+/// What this process can still take, of the system and of its control group (2nd version); 0 when
+/// neither says.
 double available_memory_bytes() {
   std::ifstream file("/proc/meminfo");
   constexpr double kibibyte = 1024;
+  double out = 0;
   std::string key;
   double number = 0;
   std::string unit;
-  while (file >> key >> number >> unit) {
-    if (key == "MemAvailable:") return number * kibibyte;
+  while (out == 0 && file >> key >> number >> unit) {
+    if (key == "MemAvailable:") out = number * kibibyte;
   }
-  return 0;
+  const auto limit = number_in("/sys/fs/cgroup/memory.max");
+  const auto in_use = number_in("/sys/fs/cgroup/memory.current");
+  if (!limit || !in_use) return out;
+  const double left = std::max(1.0, *limit - *in_use);
+  return out == 0 ? left : std::min(out, left);
+}
+
+double numbers_in(const Elements& elements) { return elements.half + elements.single; }
+
+/// What the reference keeps of its largest microbatch, of all layers at once.
+double reference_activations(const Schedule& schedule, const Scenario& scenario) {
+  const StepLayout layout(schedule);
+  const MoeModel& model = scenario.model;
+  double most = 0;
+  for (std::uint32_t v = 0; v < schedule.replicas.size(); ++v) {
+    for (std::uint32_t j = 0; j < schedule.microbatches; ++j) {
+      std::uint64_t sequences = 0;
+      for (const RankId rank : layout.attention_on(v, 0)) {
+        sequences += layout.sequences_of(rank, 0, j).size();
+      }
+      most = std::max(most, static_cast<double>(sequences) * scenario.training.sequence_length);
+    }
+  }
+  const Counts counts{.tokens = most, .rows = most * model.top_k};
+  double out = 0;
+  for (std::uint16_t l = 0; l < schedule.layers; ++l) {
+    const Op attention{Work::attention, Pass::forward, 0, l, 0, 0};
+    const Op expert{Work::expert, Pass::forward, 0, l, 0, 0};
+    for (const What what : {What::layer_input, What::residual, What::attention_values}) {
+      out += numbers_in(elements_of(model, attention, what, counts));
+    }
+    if (!model.layers[l].has_experts) continue;
+    for (const What what : {What::expert_values, What::outputs}) {
+      out += numbers_in(elements_of(model, expert, what, counts));
+    }
+    out += numbers_in(elements_of(model, attention, What::sorted_rows, counts));
+  }
+  return out;
+}
+
+/// What a rank needs beside its arena's values and states, in numbers: room for one gradient, and
+/// what others send of a layer's sum.
+double beside_values(const Schedule& schedule, const Scenario& scenario, RankId rank) {
+  double sums = 0;
+  for (std::uint32_t l = 0; l < schedule.layers; ++l) {
+    const auto& holders = schedule.replicas[schedule.ranks[rank.value].replica].expert_on[l];
+    const auto held = static_cast<double>(std::count(holders.begin(), holders.end(), rank));
+    sums = std::max({sums, shared_parameters(scenario.model, l),
+                     held * layer_parameters(scenario.model, l).expert});
+  }
+  return sums + static_cast<double>(largest_tensor(scenario.model));
 }
 
 /// Widths of numbers on the host, where activations, statistics and parameters are of one type.
@@ -94,12 +153,17 @@ class Runner {
       values_.push_back(values_of(schedule, program, job_.model));
       reads_.push_back(reads(schedule, program));
     }
-    for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) add_rank({r});
+    for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
+      add_rank({r});
+      poll();
+    }
     Watch::Rules rules{.least = options.least_deadline,
                        .deadline_s = deadlines(schedule, scenario)};
     watch_ =
         std::make_unique<Watch>(schedule, job_.exchanges, queues_, communicator_, std::move(rules));
-    if (options.verify) check_ = std::make_unique<BitCheck<Real>>(job_, norm_);
+    if (options.verify) {
+      check_ = std::make_unique<BitCheck<Real>>(job_, norm_, [this] { poll(); });
+    }
   }
 
   ~Runner() { trouble_.stop(); }
@@ -150,17 +214,22 @@ class Runner {
     queues_.push_back(ranks_.back()->make_queues());
   }
 
-  /// 20 times what an op is predicted to take on this host, at full load.
+  /// 20 times what an op is predicted to take on this host, at full load: its FLOPs, where it goes
+  /// over all parameters some for each of these.
   std::vector<std::vector<double>> deadlines(const Schedule& schedule,
                                              const Scenario& scenario) const {
     constexpr double slack = 20;
+    constexpr double per_parameter = 32;
     const double rate = seconds_per_flop(schedule.ranks.size());
     const PredictedLoad load(schedule, scenario);
     std::vector<std::vector<double>> out;
     for (std::uint32_t r = 0; r < schedule.ranks.size(); ++r) {
       auto& own = out.emplace_back();
+      const double parameters = load.shared_parameters({r}) + load.expert_parameters({r});
       for (const Op& op : schedule.program_of({r})) {
-        own.push_back(slack * rate * load.flops({r}, op).value);
+        const bool all = op.work == Work::step || op.work == Work::gather || is_sum(op.work);
+        own.push_back(slack * rate *
+                      (all ? per_parameter * parameters : load.flops({r}, op).value));
       }
     }
     return out;
@@ -194,6 +263,9 @@ class Runner {
   void look() {
     if (!trouble_.stopped()) ops_ended_ = watch_->look(trouble_);
     if (trouble_.stopped()) throw_trouble();
+    poll();
+  }
+  void poll() {
     if (options_.poll) options_.poll(ops_ended_before_ + ops_ended_);
   }
 
@@ -209,7 +281,22 @@ class Runner {
         Culprit{.kind = ErrorKind::internal, .message = "the run stopped and says not why"});
     const std::string place = culprit.op ? op_name(schedule_, culprit.rank, *culprit.op)
                                          : fmt::format("rank {}", culprit.rank.value);
-    throw Error(culprit.kind, fmt::format("{}: {}", place, culprit.message));
+    const Error error(culprit.kind, fmt::format("{}: {}", place, culprit.message));
+    if (options_.on_hang && !come_to_rest()) options_.on_hang(error);
+    throw error;
+  }
+
+  /// Whether all threads rest soon after the run was stopped.
+  bool come_to_rest() const {
+    constexpr std::chrono::milliseconds patience{500};
+    constexpr std::chrono::milliseconds pause{5};
+    for (const auto start = Clock::now(); Clock::now() - start < patience;) {
+      const bool rest = std::all_of(queues_.begin(), queues_.end(),
+                                    [](const auto& queues) { return queues->rests(); });
+      if (rest) return true;
+      std::this_thread::sleep_for(pause);
+    }
+    return false;
   }
 
   StepReport report_of(std::uint32_t step, Clock::time_point start) const {
@@ -297,7 +384,8 @@ HostNeeds host_needs(const Schedule& schedule, const Scenario& scenario,
   const std::vector<MemoryUse> memory = peak_memory_in_any_order(schedule, scenario, load, widths);
   HostNeeds out;
   for (std::uint32_t r = 0; r < memory.size(); ++r) {
-    const double bytes = memory[r].total().value;
+    const double bytes =
+        memory[r].total().value + beside_values(schedule, scenario, {r}) * widths.parameter;
     out.bytes += bytes;
     if (bytes <= out.largest_rank_bytes) continue;
     out.largest_rank_bytes = bytes;
@@ -309,7 +397,7 @@ HostNeeds host_needs(const Schedule& schedule, const Scenario& scenario,
     for (std::uint32_t r = 0; r < memory.size(); ++r) {
       gradients += (load.shared_parameters({r}) + load.expert_parameters({r})) * widths.parameter;
     }
-    out.bytes += once + gradients;
+    out.bytes += once + gradients + reference_activations(schedule, scenario) * widths.half;
   }
   out.available_bytes = available_memory_bytes();
   return out;

@@ -11,6 +11,7 @@
 #include "backend/host/faults.hpp"
 #include "backend/host/optimizer.hpp"
 #include "backend/host/text.hpp"
+#include "core/error.hpp"
 #include "models/scenario.hpp"
 #include "schedule/schedule.hpp"
 #include "schedule/timeline.hpp"
@@ -24,11 +25,11 @@ struct StepReport {
   std::uint32_t step = 0;    ///< from 1
   double loss = 0;           ///< mean cross-entropy over all tokens
   double gradient_norm = 0;  ///< before clipping
-  Seconds duration;
+  Seconds duration;          ///< from the first op to the last, without --verify's comparison
 };
 
 struct HostOptions {
-  std::uint32_t steps = 1;
+  std::uint32_t steps = 1;  ///< at least 1
   Precision precision = Precision::float32;
   std::uint64_t seed = 0;  ///< of the first parameters
   AdamW adamw;
@@ -42,6 +43,9 @@ struct HostOptions {
   std::function<void(const StepReport&)> on_step;
   /// Called now and then with the ops that have ended since the run began; may throw to end it.
   std::function<void(std::size_t ended)> poll;
+  /// Called with what ended the run where a thread still runs half a second later: to end the
+  /// process. Without it, and when it returns, run_on_host() waits for the thread.
+  std::function<void(const Error&)> on_hang;
 };
 
 /// Memory of one rank, without what is not in its arena.
@@ -63,10 +67,10 @@ struct HostRun {
 
 /// What a run will take, to say so where that is too much.
 struct HostNeeds {
-  double bytes = 0;  ///< of all ranks, and of the reference where it is asked for
+  double bytes = 0;  ///< of all ranks with their sums, and of the reference where it is asked for
   double largest_rank_bytes = 0;
   RankId largest_rank;
-  double available_bytes = 0;  ///< on this host now; 0 = not known
+  double available_bytes = 0;  ///< to this process now; 0 = not known
 };
 /// Expected from the scenario's routing. The schedule is free of faults. Throws Error(input) for a
 /// model that the host does not compute.

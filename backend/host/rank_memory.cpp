@@ -27,13 +27,6 @@ RankMemory<Real>::RankMemory(const MoeModel& model, const Program& program, cons
       value_bytes_(values.all.size(), 0) {}
 
 template <class Real>
-RankMemory<Real>::~RankMemory() {
-  for (std::byte* block : blocks_) {
-    if (block != nullptr) (void)arena_.give(block);
-  }
-}
-
-template <class Real>
 void RankMemory<Real>::begin() {
   for (std::size_t v = 0; v < values_.all.size(); ++v) {
     ensure(blocks_[v] == nullptr, "no value outlives its step");

@@ -27,7 +27,7 @@ class RankMemory {
   RankMemory(const MoeModel& model, const Program& program, const Values& values, Arena& arena);
   RankMemory(const RankMemory&) = delete;
   RankMemory& operator=(const RankMemory&) = delete;
-  ~RankMemory();
+  ~RankMemory() = default;
 
   /// Before a step, while no op runs.
   void begin();

@@ -64,14 +64,8 @@ RankParameters<Real>::RankParameters(const StepJob& job, const NormParts& norm, 
 }
 
 template <class Real>
-RankParameters<Real>::~RankParameters() {
-  for (Real* array : arrays_) (void)arena_.give(array);
-}
-
-template <class Real>
 Real* RankParameters<Real>::take(std::size_t elements) {
   auto* out = static_cast<Real*>(arena_.take(elements * sizeof(Real)));
-  arrays_.push_back(out);
   bytes_ += elements * sizeof(Real);
   return out;
 }

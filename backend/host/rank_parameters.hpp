@@ -33,7 +33,7 @@ class RankParameters {
   RankParameters(const StepJob& job, const NormParts& norm, RankId rank, Arena& arena);
   RankParameters(const RankParameters&) = delete;
   RankParameters& operator=(const RankParameters&) = delete;
-  ~RankParameters();
+  ~RankParameters() = default;
 
   /// Before a step: gradients are zero.
   void begin();
@@ -64,7 +64,6 @@ class RankParameters {
   const NormParts& norm_;
   RankId rank_;
   Arena& arena_;
-  std::vector<Real*> arrays_;
   std::size_t bytes_ = 0;
   std::vector<std::unique_ptr<Held<Real>>> shared_;  // [layers]; null where not held
   std::vector<std::vector<Held<Real>>> experts_;     // [layers][held, ascending]

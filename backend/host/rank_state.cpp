@@ -1,5 +1,7 @@
 #include "backend/host/rank_state.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "core/error.hpp"
@@ -23,10 +25,22 @@ std::optional<std::uint32_t> RankState<Real>::find(Work work, Pass pass, const O
 
 template <class Real>
 std::uint32_t RankState<Real>::at(Work work, Pass pass, const Op& like, std::uint32_t chunk) const {
-  constexpr std::uint32_t none = UINT32_MAX;
-  const std::uint32_t found = find(work, pass, like, chunk).value_or(none);
-  ensure(found != none, "a verified program lists what its ops need");
-  return found;
+  if (const auto found = find(work, pass, like, chunk)) return *found;
+  Op missing = like;
+  missing.work = work;
+  missing.pass = pass;
+  missing.slot = 0;
+  missing.chunk = static_cast<std::uint16_t>(chunk);
+  throw Error(ErrorKind::input,
+              "the host backend needs " + name_of(missing) + " for it on its rank");
+}
+
+template <class Real>
+Held<Real>& RankState<Real>::shared(std::uint32_t layer) const {
+  if (Held<Real>* held = parameters.shared(layer)) return *held;
+  throw Error(ErrorKind::input, fmt::format("the host backend runs it only where the attention of "
+                                            "layer {} is",
+                                            layer));
 }
 
 template <class Real>

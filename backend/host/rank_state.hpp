@@ -39,7 +39,10 @@ struct RankState {
   bool lists(Work work, Pass pass, const Op& like) const {
     return find(work, pass, like).has_value();
   }
+  /// Throws Error(input) where it is not listed: schedules without faults that no planner makes.
   std::uint32_t at(Work work, Pass pass, const Op& like, std::uint32_t chunk = 0) const;
+  /// The layer's shared parameters. Throws Error(input) where the rank does not run its attention.
+  Held<Real>& shared(std::uint32_t layer) const;
 
   /// What the tokens of one layer and microbatch chose. Copies are sorted by chunk, expert, token.
   struct Route {

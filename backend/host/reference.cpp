@@ -10,7 +10,6 @@ namespace zebroid {
 namespace {
 
 constexpr std::size_t internals_per_row = 3;
-constexpr std::uint16_t leader_to_members = 2;  // phase of a sum: a chain from the group's first
 
 template <class Real>
 void add(const std::vector<Real>& from, std::vector<Real>& to) {
@@ -29,9 +28,10 @@ void add_returned(const std::vector<Real>& returned, std::size_t top_k, std::siz
 }  // namespace
 
 template <class Real>
-Reference<Real>::Reference(const StepJob& job, const NormParts& norm)
+Reference<Real>::Reference(const StepJob& job, const NormParts& norm, std::function<void()> poll)
     : job_(job),
       norm_(norm),
+      poll_(std::move(poll)),
       shared_gradients_(job.schedule.layers),
       scratch_(largest_tensor(job.model)) {
   for (std::uint32_t l = 0; l < job.schedule.layers; ++l) {
@@ -127,6 +127,7 @@ std::vector<typename Reference<Real>::Shard> Reference<Real>::shards(const Run& 
 /// What the layer leaves for the microbatch.
 template <class Real>
 std::vector<Real> Reference<Real>::forward(Run& run, std::uint32_t layer) {
+  poll_();
   LayerRun& here = run.layers[layer];
   const std::size_t hidden = job_.model.hidden;
   const bool has_experts = job_.model.layers[layer].has_experts;
@@ -215,6 +216,7 @@ double Reference<Real>::head(Run& run, const std::vector<Real>& x, std::vector<R
 /// dy: gradient of what the layer leaves; afterwards of its input.
 template <class Real>
 void Reference<Real>::backward(Run& run, std::uint32_t layer, std::vector<Real>& dy) {
+  poll_();
   LayerRun& here = run.layers[layer];
   const std::size_t hidden = job_.model.hidden;
   const std::size_t top_k = job_.model.top_k;

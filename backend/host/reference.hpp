@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -12,13 +13,15 @@ namespace zebroid {
 /// The same training on one rank, without streams, exchanges or recomputation: microbatch after
 /// microbatch, replica after replica, layer after layer. Gradients of a layer's shared parameters
 /// are kept apart for each rank of the schedule, and summed as its sums do; those of experts apart
-/// for each replica. So every sum has the order that the schedule promises, and nothing else is
-/// shared with those who run the schedule but the mathematics of single ops.
+/// for each replica. So every sum has the order that the schedule promises. What it shares with
+/// those who run the schedule is the job (who holds what, cuts of sums and norms) and the
+/// mathematics of single ops.
 template <class Real>
 class Reference {
  public:
-  /// Starts from the job's seed. Both outlive this.
-  Reference(const StepJob& job, const NormParts& norm);
+  /// Starts from the job's seed. Both outlive this. poll: called for each layer; may throw.
+  Reference(
+      const StepJob& job, const NormParts& norm, std::function<void()> poll = [] {});
 
   struct Step {
     double loss = 0;  ///< mean over all tokens
@@ -94,6 +97,7 @@ class Reference {
 
   const StepJob& job_;
   const NormParts& norm_;
+  std::function<void()> poll_;
   std::uint64_t step_ = 0;
   std::vector<Parameters> shared_;                                     // [layers]
   std::vector<std::vector<Parameters>> experts_;                       // [layers][experts]

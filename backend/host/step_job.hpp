@@ -59,8 +59,9 @@ struct StepJob {
 Interval part_of(std::uint64_t size, std::size_t place, std::size_t count);
 
 /// The squared norm of all gradients is the exact sum (core/exact_sum.hpp) of parts that one rank
-/// each computes: so its bits do not depend on who holds what. A part is a cut of a layer's shared
-/// parameters or of one expert, elements [begin, end) of its gradient.
+/// each computes: so its bits do not depend on who holds what. A part is a layer's shared
+/// parameters or one expert, cut where a sharded optimizer cuts it: elements [begin, end) of its
+/// gradient.
 class NormParts {
  public:
   explicit NormParts(const StepJob& job);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <system_error>
 #include <utility>
 
 #include "core/error.hpp"
@@ -15,7 +16,8 @@ Text::Text(std::string bytes) : bytes_(std::move(bytes)) {
 }
 
 Text Text::from_file(const std::filesystem::path& path) {
-  if (std::filesystem::is_fifo(path)) {
+  std::error_code unknown;  // then read_file() says why
+  if (std::filesystem::is_fifo(path, unknown)) {
     throw Error(ErrorKind::input, path.string() + ": not a regular file");
   }
   std::string bytes = read_file(path, most_bytes);

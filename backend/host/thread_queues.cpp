@@ -90,15 +90,18 @@ void ThreadQueues::run_iteration(Queue& queue) {
         break;
       case Command::What::record:
         happened_[command.number] = 1;
+        ++events_;
+        ops_ended_ += command.number == ended(command.number / 2) ? 1 : 0;
         times_[command.number] = queue.since;
         changed_.notify_all();
         break;
       case Command::What::lose:
-        begun_[ended(command.number)] = 1;
+        begin_op(queue, command.number);
         break;
       case Command::What::run:
+        if (trouble_.stopped()) throw Stopped{};
         queue.what = State::What::running;
-        begun_[ended(command.number)] = 1;
+        begin_op(queue, command.number);
         if (happened_[launched(command.number)] == 0) {
           times_[launched(command.number)] = queue.since;
         }
@@ -111,10 +114,21 @@ void ThreadQueues::run_iteration(Queue& queue) {
   queue.what = State::What::done;  // while nobody looks
 }
 
+void ThreadQueues::begin_op(Queue& queue, std::uint32_t op) {
+  begun_[ended(op)] = 1;
+  ++queue.begun;
+}
+
 void ThreadQueues::begin() {
   const std::scoped_lock lock(mutex_);
   std::fill(happened_.begin(), happened_.end(), 0);
   std::fill(begun_.begin(), begun_.end(), 0);
+  events_ = ops_ended_ = 0;
+  for (Queue& queue : queues_) {
+    if (queue.commands.empty()) continue;
+    queue.begun = 0;
+    queue.what = State::What::starting;
+  }
   ++iteration_;
   changed_.notify_all();
 }
@@ -136,8 +150,8 @@ bool ThreadQueues::finish(std::chrono::milliseconds most) {
 }
 
 ThreadQueues::State ThreadQueues::state_of(Stream stream, const Queue& queue) {
-  State out{stream, queue.what, 0, State::no_op, queue.since};
-  if (queue.what == State::What::done) return out;
+  State out{.stream = stream, .what = queue.what, .begun = queue.begun, .since = queue.since};
+  if (queue.what == State::What::done || queue.what == State::What::starting) return out;
   for (std::size_t i = queue.next; i < queue.commands.size(); ++i) {
     const Command& command = queue.commands[i];
     if (i == queue.next && command.what == Command::What::wait) out.event = command.number;
@@ -149,14 +163,23 @@ ThreadQueues::State ThreadQueues::state_of(Stream stream, const Queue& queue) {
   return out;
 }
 
-ThreadQueues::Snapshot ThreadQueues::snapshot() const {
+bool ThreadQueues::rests() const {
+  const std::scoped_lock lock(mutex_);
+  return std::none_of(queues_.begin(), queues_.end(),
+                      [](const Queue& queue) { return queue.what == State::What::running; });
+}
+
+ThreadQueues::Snapshot ThreadQueues::snapshot(Detail detail) const {
   const std::scoped_lock lock(mutex_);
   Snapshot out;
+  out.events = events_;
+  out.ops_ended = ops_ended_;
   for (std::size_t s = 0; s < queues_.size(); ++s) {
-    if (!queues_.at(s).commands.empty()) {
-      out.streams.push_back(state_of(static_cast<Stream>(s), queues_.at(s)));
-    }
+    if (queues_.at(s).commands.empty()) continue;
+    out.streams.push_back(state_of(static_cast<Stream>(s), queues_.at(s)));
+    out.ops_begun += queues_.at(s).begun;
   }
+  if (detail == Detail::counts) return out;
   out.happened = happened_;
   out.begun = begun_;
   return out;

@@ -20,7 +20,8 @@ namespace zebroid {
 class ThreadQueues final : public Queues {
  public:
   using Clock = std::chrono::steady_clock;
-  /// Runs an op on a stream's thread. It reports its own failures; what it throws ends the thread.
+  /// Runs an op on a stream's thread. It reports its own failures; throws nothing but Stopped,
+  /// which ends the thread.
   using Work = std::function<void(std::uint32_t op)>;
 
   /// events: one more than the largest. The trouble outlives this.
@@ -43,20 +44,27 @@ class ThreadQueues final : public Queues {
 
   /// Where a stream is.
   struct State {
-    enum class What : std::uint8_t { done, waiting, running, dead };
+    enum class What : std::uint8_t { done, starting, waiting, running, dead };
     Stream stream = Stream::compute;
     What what = What::done;
     Event event = 0;           ///< waiting: for this one
     std::uint32_t op = no_op;  ///< running: this one; waiting or dead: the next one, if any
-    Clock::time_point since;
+    std::size_t begun = 0;     ///< ops of this iteration
+    Clock::time_point since;   ///< it is at this command
     static constexpr std::uint32_t no_op = UINT32_MAX;
   };
   struct Snapshot {
     std::vector<State> streams;
-    std::vector<char> happened;  ///< [events]
-    std::vector<char> begun;     ///< [events] of ended(op): the op was taken from its queue
+    std::size_t events = 0;     ///< that have happened
+    std::size_t ops_ended = 0;  ///< ends of ops among them
+    std::size_t ops_begun = 0;
+    std::vector<char> happened;  ///< [events], in detail only
+    std::vector<char> begun;  ///< [events] of ended(op): the op was taken from its queue; likewise
   };
-  Snapshot snapshot() const;
+  enum class Detail : std::uint8_t { counts, events };
+  Snapshot snapshot(Detail detail) const;
+  /// Whether no thread runs an op; those of a run that was stopped will begin none.
+  bool rests() const;
   /// When each event of the last iteration happened, [events]; for launched(op) of an op that is
   /// no exchange, when it was begun.
   std::vector<Clock::time_point> times() const;
@@ -71,6 +79,7 @@ class ThreadQueues final : public Queues {
     std::vector<Command> commands;
     std::size_t next = 0;
     std::uint64_t iteration = 0;  // that it has finished
+    std::size_t begun = 0;        // ops of this iteration
     bool dead = false;
     State::What what = State::What::done;
     Clock::time_point since;
@@ -80,6 +89,7 @@ class ThreadQueues final : public Queues {
   void serve(Queue& queue);
   void run_iteration(Queue& queue);
   bool all_ended() const;
+  void begin_op(Queue& queue, std::uint32_t op);
   static State state_of(Stream stream, const Queue& queue);
 
   Work work_;
@@ -89,6 +99,8 @@ class ThreadQueues final : public Queues {
   std::array<Queue, stream_count> queues_;
   std::vector<char> happened_;
   std::vector<char> begun_;
+  std::size_t events_ = 0;  // that have happened
+  std::size_t ops_ended_ = 0;
   std::vector<Clock::time_point> times_;
   std::uint64_t iteration_ = 0;
   std::vector<std::jthread> threads_;

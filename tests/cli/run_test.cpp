@@ -290,7 +290,8 @@ TEST_F(Run, RefusesFlagsWithoutSense) {
       {"--dtype float16", "--dtype: float16 not in {float32,float64}"},
       {"--learning-rate 2", "--learning-rate: Value 2 not in range"},
       {"--learning-rate nan", "--learning-rate: expected a number, got nan"},
-      {"--seed -1", "--seed: "},
+      {"--seed -1", "--seed: expected a whole number from 0 to 18446744073709551615, got -1"},
+      {"--seed 18446744073709551616", "--seed: expected a whole number from 0 to "},
       {"--deadline 0", "--deadline: Value 0 not in range"},
       {"--shrnk", "unknown flag '--shrnk'; did you mean '--shrink'?"}};
   for (const auto& [typed, says] : mistakes) {
@@ -308,10 +309,11 @@ TEST_F(Run, RefusesFaultsThatItCannotInject) {
       {"", "expected KIND:RANK:OP"},
       {"stuck:0", "expected KIND:RANK:OP"},
       {"stuk:0:attention 0.0", "unknown fault 'stuk'; did you mean 'stuck'?"},
-      {"broken:0:attention 0.0", "unknown fault 'broken' (known: stuck, dead, dropped, swapped"},
+      {"broken:0:attention 0.0", "unknown fault 'broken' (known: stuck, hung, dead, dropped"},
       {"stuck:2:attention 0.0", "expected a rank from 0 to 1, got '2'"},
       {"stuck:x:attention 0.0", "expected a rank from 0 to 1, got 'x'"},
-      {"stuck:0:attention 9.9", "rank 0 lists no op 'attention 9.9'; its first is 'attention 0.0'"},
+      {"stuck:0:attention 9.9", "rank 0 lists no op 'attention 9.9'; "},
+      {"stuck:1:exprt 1.0", "rank 1 lists no op 'exprt 1.0'; did you mean 'expert 1.0'?"},
       {"swapped:0:attention 0.0", "this fault needs an exchange"},
       {"miscounted:1:expert 1.0", "this fault needs an exchange"},
       {"flipped:1:expert 1.0", "this fault needs an exchange"},
@@ -330,6 +332,10 @@ TEST_F(Run, RefusesOutputsThatItCannotWriteBeforeItRuns) {
   expect_refusal(line + "--svg .", {".: cannot write: Is a directory"});
   expect_refusal(line + "--timeline t.json --trace ./t.json",
                  {"--trace ./t.json: --timeline writes that file too"});
+  expect_refusal(line + "--timeline ./s.json", {"--timeline ./s.json: it is an input"});
+  expect_refusal(line + "--svg \"\"", {"--svg: expected a file name, got none"});
+  folder_.write("a.txt", "a");
+  expect_refusal(line + "--text a.txt --svg a.txt", {"--svg a.txt: it is an input"});
 }
 
 // --- what goes wrong on the way ---
@@ -394,6 +400,11 @@ INSTANTIATE_TEST_SUITE_P(
       }
       return name;
     });
+
+TEST_F(Run, EndsThoughAThreadNeverDoes) {
+  expect_end(soon + run_it + "--deadline 0.5 --timeline t.json --inject \"hung:1:expert 1.0\"",
+             aborted, {"zebroid: rank 1: expert 1.0: has not ended after"});
+}
 
 TEST_F(Run, FindsAFlippedBitWithoutChecksumsOnlyWhenItIsCompared) {
   const std::string flip = "--inject \"flipped:1:combine 1.0\" ";
