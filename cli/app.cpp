@@ -244,24 +244,25 @@ void add_calibrate(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   });
 }
 
+// What is wrong with a flag's text; "" when nothing is.
+
+std::string refuse_no_number(const std::string& text) {
+  return text.find_first_of("nN") == std::string::npos ? "" : "expected a number, got " + text;
+}
+
+std::string refuse_no_whole_number(const std::string& text) {
+  std::uint64_t number = 0;
+  const char* const last = text.data() + text.size();
+  const auto [end, failure] = std::from_chars(text.data(), last, number);
+  if (failure == std::errc() && end == last) return "";
+  return fmt::format("expected a whole number from 0 to {}, got {}", UINT64_MAX, text);
+}
+
 void add_run(CLI::App& app, Flags& flags, std::function<int()>& chosen) {
   CLI::App* command = app.add_subcommand("run", "execute a schedule for real: true training steps");
   RunRequest& request = flags.run;
-  const CLI::Validator finite(
-      [](const std::string& text) {
-        return text.find_first_of("nN") == std::string::npos ? ""
-                                                             : "expected a number, got " + text;
-      },
-      "");
-  const CLI::Validator whole(
-      [](const std::string& text) {
-        std::uint64_t number = 0;
-        const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-        return failure == std::errc() && end == text.data() + text.size()
-                   ? ""
-                   : fmt::format("expected a whole number from 0 to {}, got {}", UINT64_MAX, text);
-      },
-      "");
+  const CLI::Validator finite(refuse_no_number, "");
+  const CLI::Validator whole(refuse_no_whole_number, "");
   command->add_option("SCHEDULE", request.schedule, "a file written by --schedule or --timeline")
       ->required();
   command->add_option("--backend", request.backend, "host: threads of this machine")

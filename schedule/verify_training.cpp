@@ -182,15 +182,28 @@ class TrainingStepCheck {
         faults_.add(fmt::format("rank {} lists {}, but that layer has no experts", r, name_of(op)));
       }
       const auto& held = attention_in_[schedule_.ranks[r].program];
-      if (op.work == Work::gather && !held.contains(op.layer)) {
+      const bool for_attention = op.work == Work::gather || op.work == Work::head;
+      if (for_attention && !held.contains(op.layer)) {
         faults_.add(fmt::format("rank {} lists {}, but it runs no attention of that layer", r,
                                 name_of(op)));
       }
-      if (op.pass != Pass::recompute || is_exchange(op.work)) continue;
+      if (op.pass == Pass::recompute) check_recomputation({r}, op);
+    }
+  }
+  /// A recomputed op needs its backward, a recomputed exchange what its senders computed again.
+  void check_recomputation(RankId rank, const Op& op) {
+    if (!is_exchange(op.work)) {
       Op backward = op;
       backward.pass = Pass::backward;
-      require({r}, backward, "its recomputation is listed");
+      return require(rank, backward, "its recomputation is listed");
     }
+    const bool to_experts = op.work == Work::dispatch;
+    const std::uint16_t chunk = to_experts ? std::uint16_t{0} : op.chunk;
+    Op sent = op_of(to_experts ? Work::attention : Work::expert, Pass::forward, op.layer,
+                    op.microbatch, chunk);
+    if (!listed(rank).has(sent)) return;  // it only receives
+    sent.pass = Pass::recompute;
+    require(rank, sent, fmt::format("{} sends it", name_of(op)));
   }
 
   /// Sequences that a rank owns are worked on.

@@ -175,11 +175,11 @@ void ComputeOps<Real>::head(std::uint32_t op) {
     losses_[of.microbatch] = head_forward(job_.model, input, workspace);
     return;
   }
-  HeadBackward<Real> backward{.scale = 1 / job_.tokens_in_batch(),
-                              .workspace = workspace,
-                              .dx = state_.memory.numbers(op, What::gradient),
-                              .gradient = {.into = gradients_for(op, {&held}).front(),
-                                           .scratch = state_.parameters.scratch()}};
+  const HeadBackward<Real> backward{.scale = 1 / job_.tokens_in_batch(),
+                                    .workspace = workspace,
+                                    .dx = state_.memory.numbers(op, What::gradient),
+                                    .gradient = {.into = gradients_for(op, {&held}).front(),
+                                                 .scratch = state_.parameters.scratch()}};
   head_backward(job_.model, input, backward);
   add_early(op, {&held});
 }

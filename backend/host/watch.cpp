@@ -34,6 +34,13 @@ std::uint32_t passed_over(const Program& program, const ThreadQueues::Snapshot& 
   return none;
 }
 
+/// Whether a stream that runs no op waits for nothing but a core.
+bool goes_on(const ThreadQueues::Snapshot& snapshot, const ThreadQueues::State& state) {
+  using What = ThreadQueues::State::What;
+  return state.what == What::starting ||
+         (state.what == What::waiting && snapshot.happened[state.event] != 0);
+}
+
 /// The stream that died first, or nullptr.
 const ThreadQueues::State* first_dead(const ThreadQueues::Snapshot& snapshot) {
   const ThreadQueues::State* out = nullptr;
@@ -165,8 +172,7 @@ void Watch::judge_standstill(Trouble& trouble) const {
   for (std::uint32_t r = 0; r < all.size(); ++r) {
     const RankId rank{r};
     for (const State& state : all[r].streams) {
-      if (state.what == State::What::starting) return;  // it can run
-      if (state.what == State::What::waiting && all[r].happened[state.event] != 0) return;
+      if (goes_on(all[r], state)) return;
       if (state.what != State::What::running) continue;
       if (!has_come(rank, state.op)) return;  // until its own deadline
       std::vector<RankId> missing_here = missing(rank, state.op);

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -41,29 +40,6 @@ TEST_P(EveryCase, NeedsThePredictedMemory) {
   for (const RankMemoryUse& use : out.memory) {
     EXPECT_EQ(use.needed_bytes, use.predicted_bytes);
     EXPECT_LE(use.peak_bytes, use.predicted_bytes);
-  }
-}
-
-TEST(HostRun, RefusesAHeadWithoutTheAttentionOfItsLayer) {
-  Case c = make_case({});
-  Op head{Work::head, Pass::forward, 0, static_cast<std::uint16_t>(c.schedule.layers - 1), 0, 0};
-  for (Program& program : c.schedule.programs) {
-    const bool owns = std::any_of(program.begin(), program.end(),
-                                  [](const Op& op) { return op.work == Work::attention; });
-    for (std::size_t i = 0; !owns && i < program.size(); ++i) {
-      const Op& op = program[i];
-      if (op.work != Work::combine || op.pass != Pass::forward || op.layer != head.layer) continue;
-      head.microbatch = op.microbatch;
-      program.insert(program.begin() + static_cast<std::ptrdiff_t>(i) + 1, head);
-    }
-  }
-  ASSERT_TRUE(verify(c.schedule).empty());
-  try {
-    run(c, {});
-    FAIL() << "ran";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::input);
-    EXPECT_NE(std::string(error.what()).find("head"), std::string::npos) << error.what();
   }
 }
 

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <vector>
@@ -13,7 +14,9 @@
 namespace zebroid {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::ops;
@@ -100,6 +103,34 @@ TEST(VerifyOfGathers, RefusesALayerThatTheRanksDoNotHold) {
   const std::vector<std::string> faults = faults_of(two_stages_with("gather0 gather1"));
   ASSERT_THAT(faults, SizeIs(2));
   EXPECT_EQ(faults[0], "rank 0 lists gather' 1.0, but it runs no attention of that layer");
+}
+
+// --- ops without a purpose ---
+
+TEST(VerifyOfPurpose, RefusesAHeadWithoutTheAttentionOfItsLayer) {
+  Schedule schedule = testing::two_stages().schedule;
+  ASSERT_THAT(faults_of(schedule), IsEmpty());
+  const auto last = static_cast<std::uint16_t>(schedule.layers - 1);
+  Program& below = schedule.programs[schedule.ranks[0].program];
+  below.push_back({Work::head, Pass::forward, 0, last, 0, 0});
+  EXPECT_THAT(faults_of(schedule),
+              Contains("rank 0 lists head 1.0, but it runs no attention of that layer"));
+}
+
+TEST(VerifyOfPurpose, RefusesARecomputedDispatchOfWhatIsNotComputedAgain) {
+  const auto recomputes = [](Work work) {
+    return [work](const Op& op) { return op.work == work && op.pass == Pass::recompute; };
+  };
+  for (testing::Case& c : testing::small_cases()) {
+    Program& program = c.schedule.programs.front();
+    const auto dispatch = std::find_if(program.begin(), program.end(), recomputes(Work::dispatch));
+    if (dispatch == program.end()) continue;
+    const std::string name = name_of(*dispatch);
+    std::erase_if(program, recomputes(Work::attention));
+    EXPECT_THAT(faults_of(c.schedule), Contains(EndsWith(": " + name + " sends it")));
+    return;
+  }
+  FAIL() << "no case recomputes a dispatch";
 }
 
 }  // namespace

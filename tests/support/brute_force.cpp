@@ -258,9 +258,21 @@ bool lists_what_is_needed(const Schedule& mutant, const Schedule& original) {
       Op backward = op;
       backward.pass = Pass::backward;
       const auto& listed = mutant.program_of({r});
-      const bool useless = op.pass == Pass::recompute && !is_exchange(op.work) &&
-                           std::find(listed.begin(), listed.end(), backward) == listed.end();
-      if (useless) return false;
+      const auto lists = [&](const Op& other) {
+        return std::find(listed.begin(), listed.end(), other) != listed.end();
+      };
+      if (op.pass != Pass::recompute) continue;
+      if (!is_exchange(op.work) && !lists(backward)) return false;
+      if (op.work == Work::dispatch &&
+          lists({Work::attention, Pass::forward, 0, op.layer, op.microbatch, 0}) &&
+          !lists({Work::attention, Pass::recompute, 0, op.layer, op.microbatch, 0})) {
+        return false;
+      }
+      if (op.work == Work::combine &&
+          lists({Work::expert, Pass::forward, 0, op.layer, op.microbatch, op.chunk}) &&
+          !lists({Work::expert, Pass::recompute, 0, op.layer, op.microbatch, op.chunk})) {
+        return false;
+      }
     }
     const auto& placed = original.replicas[original.ranks[r].replica].expert_on;
     for (const Op& op : left) {
