@@ -77,7 +77,7 @@ class Edges {
 
 TEST(HappensBefore, HoldsInAThousandRunsWithRandomDelays) {
   const auto wanted = training_cases();
-  constexpr std::uint32_t runs_each = 30;  // times 36 cases
+  constexpr std::uint32_t runs_each = 30;  // times all cases
   std::size_t runs = 0;
   for (const auto& one : wanted) {
     const Case c = make_case(one);
